@@ -1,0 +1,258 @@
+/**
+ * The one table of conditions that Millrace reports. A broken rule of our own is a bug and goes through `invariant`;
+ * what the world does to us (bad bytes, a full disk, an unknown topic) is a `MillraceError` with a code from here.
+ * `docs/ERRORS.md` and this table are held identical by a test. Errors cross threads as `ErrorData`, because an
+ * `Error` loses its class in a structured clone.
+ */
+
+export interface ErrorSpec {
+  /** What happened, in one sentence. */
+  readonly summary: string
+  /** What the reader of the error should do. */
+  readonly advice: string
+  /** True where the same call may succeed later without a change. */
+  readonly retriable: boolean
+  /** Kafka's error code for the same condition, for the protocol server; -1 is UNKNOWN_SERVER_ERROR. */
+  readonly kafkaCode: number
+}
+
+const spec = (summary: string, advice: string, retriable: boolean, kafkaCode: number): ErrorSpec => ({
+  summary,
+  advice,
+  retriable,
+  kafkaCode,
+})
+
+export const ERRORS = {
+  // Arguments
+  INVALID_ARGUMENT: spec('An argument is not acceptable.', 'Correct the argument that the details name.', false, 42),
+  INVALID_TOPIC_NAME: spec(
+    'The topic name is not legal.',
+    'Use 1 to 249 characters of a-z, A-Z, 0-9, dot, underscore and hyphen, other than "." and "..".',
+    false,
+    17,
+  ),
+  INVALID_CONFIG: spec(
+    'A configuration value is not acceptable.',
+    'Correct the key that the details name; docs/API.md lists keys, types and ranges.',
+    false,
+    40,
+  ),
+  INVALID_PARTITIONS: spec(
+    'The number of partitions is not acceptable.',
+    'Ask for 1 to 10,000 partitions; a topic can only grow.',
+    false,
+    37,
+  ),
+  TOPIC_ALREADY_EXISTS: spec('A topic of this name exists.', 'Choose another name, or use the topic.', false, 36),
+  UNKNOWN_TOPIC_OR_PARTITION: spec(
+    'There is no such topic or partition.',
+    'Create it with admin.createTopic or admin.createPartitions, or correct the name.',
+    false,
+    3,
+  ),
+  OFFSET_OUT_OF_RANGE: spec(
+    'The offset lies outside the log.',
+    'Ask for an offset between the log start offset and the high watermark that the details give.',
+    false,
+    1,
+  ),
+  RECORD_TOO_LARGE: spec(
+    'The record is larger than the topic accepts.',
+    'Send less, or raise max.message.bytes of the topic and slabBytes of the producer.',
+    false,
+    10,
+  ),
+  UNSUPPORTED_COMPRESSION: spec(
+    'The compression codec is not known.',
+    'Use none, gzip, snappy, lz4 or zstd.',
+    false,
+    76,
+  ),
+  DECOMPRESSED_TOO_LARGE: spec(
+    'A compressed batch grows beyond the limit.',
+    'Raise the limit of the reader if the data is trusted.',
+    false,
+    10,
+  ),
+  // Avro
+  INVALID_SCHEMA: spec('The text is not an Avro schema.', 'Correct the schema as the cause says.', false, 42),
+  SCHEMA_MISMATCH: spec('The value does not fit its schema.', 'Correct the field that the details name.', false, 87),
+  UNKNOWN_SCHEMA: spec('No schema has this id or subject.', 'Register the schema first.', false, 87),
+  NOT_AVRO_ENCODED: spec(
+    'The bytes do not start as an Avro value with a schema id does.',
+    'Read the record as raw bytes, or decode it with what wrote it.',
+    false,
+    87,
+  ),
+  // Damage
+  CORRUPT_BATCH: spec(
+    'A record batch is damaged.',
+    'The details give file and position. Restore the segment from a replica or a backup; what follows it is intact.',
+    false,
+    2,
+  ),
+  CORRUPT_RECORD: spec(
+    'A record inside a batch is damaged.',
+    'The details give file and position. Restore the segment from a replica or a backup.',
+    false,
+    2,
+  ),
+  CORRUPT_INDEX: spec(
+    'An index file is damaged.',
+    'Reopen the directory: the index is rebuilt from the log.',
+    true,
+    56,
+  ),
+  CORRUPT_STORE: spec('The metadata store is damaged.', 'Restore the directory from a backup.', false, 56),
+  // Directory
+  DIRECTORY_LOCKED: spec(
+    'Another process has this directory open for writing.',
+    'Stop that process, or open with { readOnly: true }.',
+    true,
+    56,
+  ),
+  DIRECTORY_NOT_FOUND: spec(
+    'The directory is not there or is not a Millrace directory.',
+    'Correct the path; opening without readOnly creates it.',
+    false,
+    57,
+  ),
+  NEWER_FORMAT: spec(
+    'The directory was written by a newer Millrace.',
+    'Upgrade Millrace; the directory was left untouched.',
+    false,
+    35,
+  ),
+  READ_ONLY: spec('The engine was opened read-only.', 'Open the directory without readOnly to change it.', false, 29),
+  // Disk
+  DISK_FULL: spec(
+    'There is no room on the disk.',
+    'Free space or shorten retention; appends go on by themselves once there is room.',
+    true,
+    56,
+  ),
+  IO_ERROR: spec('The operating system failed a file operation.', 'See the cause for its error code.', false, 56),
+  FLUSH_FAILED: spec(
+    'A flush failed, so nothing above the flushed offset is trusted.',
+    'Check the disk. The partition is rewritten up to what is trusted and then accepts appends again.',
+    true,
+    56,
+  ),
+  // Running
+  BACK_PRESSURE: spec(
+    'The append path is full.',
+    'Wait for producer.ready(), or use the asynchronous send, which waits.',
+    true,
+    7,
+  ),
+  TIMED_OUT: spec(
+    'The operation did not finish in time.',
+    'Try again; an append that timed out may have been written.',
+    true,
+    7,
+  ),
+  WRITER_CRASHED: spec(
+    'The writer thread of the partition died.',
+    'Send again: the thread is restarted; the append may have been written.',
+    true,
+    7,
+  ),
+  PARTITION_FAILED: spec(
+    'The partition stopped after an internal error.',
+    'Reopen the engine to recover the partition, and report the cause.',
+    false,
+    56,
+  ),
+  CLOSED: spec('The object was closed.', 'Open a new one.', false, 41),
+  TOO_MANY_PRODUCERS: spec(
+    'The engine serves no further producer.',
+    'Close producers that are not used, or share one.',
+    true,
+    7,
+  ),
+  TOO_MANY_SEGMENTS: spec('The segment table is full.', 'Raise segment.bytes or shorten retention.', true, 56),
+  UNSUPPORTED_PLATFORM: spec(
+    'This operating system lacks the calls that Millrace needs.',
+    'Use Linux or macOS on x64 or arm64 with glibc or musl.',
+    false,
+    35,
+  ),
+  UNSUPPORTED_FORMAT: spec(
+    'The batch has a format that is not served.',
+    'Write record batches of magic 2 with offsets and timestamps below 2^53.',
+    false,
+    43,
+  ),
+} as const satisfies Record<string, ErrorSpec>
+
+export type ErrorCode = keyof typeof ERRORS
+
+/** Facts about one error: names with units, values that survive a structured clone. */
+export type ErrorDetails = Readonly<Record<string, string | number | boolean | null>>
+
+/** An error as plain data, to cross a thread. */
+export interface ErrorData {
+  readonly code: ErrorCode
+  readonly details: ErrorDetails
+  readonly cause?: string
+}
+
+/** Every error that Millrace reports on purpose. Branch on `code`. */
+export class MillraceError extends Error {
+  readonly code: ErrorCode
+  readonly details: ErrorDetails
+
+  constructor(code: ErrorCode, details: ErrorDetails = {}, cause?: unknown) {
+    super(describe(code, details, cause), cause === undefined ? undefined : { cause })
+    this.name = 'MillraceError'
+    this.code = code
+    this.details = details
+  }
+
+  get retriable(): boolean {
+    return ERRORS[this.code].retriable
+  }
+}
+
+export function isMillraceError(error: unknown, code?: ErrorCode): error is MillraceError {
+  return error instanceof MillraceError && (code === undefined || error.code === code)
+}
+
+/** Any thrown value as data; what is not ours becomes `fallback` with the original text as its cause. */
+export function toErrorData(error: unknown, fallback: ErrorCode = 'PARTITION_FAILED'): ErrorData {
+  if (error instanceof MillraceError) {
+    const cause = error.cause === undefined ? {} : { cause: text(error.cause) }
+    return { code: error.code, details: error.details, ...cause }
+  }
+  return { code: systemCode(error) ?? fallback, details: {}, cause: text(error) }
+}
+
+export function fromErrorData(data: ErrorData): MillraceError {
+  return new MillraceError(data.code, data.details, data.cause)
+}
+
+/** The code for an error of `node:fs` or of a libc call, undefined when it is neither. */
+function systemCode(error: unknown): ErrorCode | undefined {
+  const code = (error as { code?: unknown } | null)?.code
+  if (code === 'ENOSPC' || code === 'EDQUOT') return 'DISK_FULL'
+  return typeof code === 'string' && /^E[A-Z0-9]+$/.test(code) ? 'IO_ERROR' : undefined
+}
+
+/** Wraps an error of the file system: a full disk is told apart, the rest is `IO_ERROR`. */
+export function fileError(error: unknown, details: ErrorDetails): MillraceError {
+  if (error instanceof MillraceError) return error
+  return new MillraceError(systemCode(error) ?? 'IO_ERROR', details, error)
+}
+
+function text(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error)
+}
+
+function describe(code: ErrorCode, details: ErrorDetails, cause: unknown): string {
+  const facts = Object.entries(details).map(([name, value]) => `${name}=${value}`)
+  const because =
+    cause === undefined ? '' : ` Cause: ${cause instanceof Error ? cause.message : String(cause).split('\n')[0]}.`
+  const { summary, advice } = ERRORS[code]
+  return `${code}: ${summary}${facts.length > 0 ? ` (${facts.join(', ')})` : ''} ${advice}${because}`
+}

@@ -1,0 +1,41 @@
+/** Every bound of the engine with its reason. Nothing grows past a number that is not in this file. */
+
+export const KIB = 1024
+export const MIB = 1024 * KIB
+export const GIB = 1024 * MIB
+
+/** Kafka's file positions are signed 32-bit numbers. */
+export const SEGMENT_BYTES_MAX = 0x7fff_ffff
+
+/** Smallest segment: below this a roll would cost more than the records in it. */
+export const SEGMENT_BYTES_MIN = 16 * KIB
+
+/** A topic name plus `-` and a partition number has to fit a file name of 255 bytes; Kafka's limit as well. */
+export const TOPIC_NAME_CHARACTERS_MAX = 249
+
+/** Slots of the control block: 10,000 partitions of a topic and room beside them. */
+export const PARTITIONS_MAX = 16_384
+
+/** Partitions of one topic. */
+export const TOPIC_PARTITIONS_MAX = 10_000
+
+/** Entries of the segment table, over all partitions. 64 bytes each in the control file. */
+export const SEGMENTS_MAX = 65_536
+
+/** Producers attached at once, over all threads. Every writer polls a ring of each. */
+export const PRODUCERS_MAX = 256
+
+/** Writer threads; more than this never helped on any machine that Node is run on. */
+export const WRITERS_MAX = 64
+
+/** Uncompressed bytes of one batch that a reader accepts; guards against decompression bombs. */
+export const DECOMPRESSED_BYTES_MAX = 256 * MIB
+
+/** Records of one batch: the record count field is signed 32-bit, and every record takes at least 7 bytes. */
+export const BATCH_RECORDS_MAX = 0x7fff_ffff
+
+/** Headers of one record: more is taken for damage. */
+export const RECORD_HEADERS_MAX = 65_536
+
+/** Offsets and timestamps are JavaScript numbers. */
+export const SAFE_MAX = Number.MAX_SAFE_INTEGER
