@@ -1,0 +1,143 @@
+/**
+ * A mapped stretch of a file or of anonymous memory, owned by the thread that made it.
+ *
+ * Two kinds of window look at it. The owner's `region` is freed by hand: `release()` while no window was lent unmaps at
+ * once, and the owner must not touch its region afterwards (a store into unmapped memory ends the process). A lent
+ * window (`lend`) is an `ArrayBuffer` of its own for readers; the mapping then lives until the last of them is collected,
+ * so a file may be deleted under a reader. A window never reaches past the bytes that its caller says are published: a
+ * page beyond the end of a file is an uncatchable SIGBUS.
+ *
+ * A `FinalizationRegistry` runs only when its thread returns to the event loop: loops that park never lend.
+ */
+import { closeSync, ftruncateSync, openSync } from 'node:fs'
+import { fileError } from '../base/errors.ts'
+import { invariant } from '../base/invariant.ts'
+import { Region } from '../format/region.ts'
+import { allocate, mapAnonymous, mapFile, pageCeil, pageFloor, prefaultForWrite, unmap, viewOf } from './libc.ts'
+
+interface Counts {
+  lent: number
+  released: boolean
+  readonly address: bigint
+  readonly bytes: number
+}
+
+/** Bytes of this thread's mappings that are only kept by lent windows: what deleted or replaced files still hold. */
+let pinnedBytes = 0
+let mappedBytes = 0
+
+const collected = new FinalizationRegistry<Counts>(counts => {
+  counts.lent -= 1
+  if (counts.released && counts.lent === 0) {
+    pinnedBytes -= counts.bytes
+    discard(counts)
+  }
+})
+
+function discard(counts: Counts): void {
+  mappedBytes -= counts.bytes
+  unmap(counts.address, counts.bytes)
+}
+
+export class Mapping {
+  readonly #counts: Counts
+  #region: Region | undefined
+
+  private constructor(address: bigint, bytes: number) {
+    this.#counts = { lent: 0, released: false, address, bytes }
+    mappedBytes += bytes
+  }
+
+  /** Maps the first `bytes` of an open file; the descriptor may be closed afterwards. */
+  static ofFile(fd: number, bytes: number, writable: boolean): Mapping {
+    invariant(bytes > 0, 'an empty file cannot be mapped')
+    return new Mapping(mapFile(fd, bytes, writable), bytes)
+  }
+
+  /** Opens, maps and closes a file that is at least `bytes` long. @throws IO_ERROR with the path; its cause is ENOENT when the file is gone */
+  static ofPath(path: string, bytes: number, writable = false): Mapping {
+    let fd: number
+    try {
+      fd = openSync(path, writable ? 'r+' : 'r')
+    } catch (error) {
+      throw fileError(error, { path })
+    }
+    try {
+      return Mapping.ofFile(fd, bytes, writable)
+    } finally {
+      closeSync(fd)
+    }
+  }
+
+  /** Opens a file for reading and writing, creating it if need be, makes it `bytes` long (sparse unless `reserve`), and maps it. */
+  static create(path: string, bytes: number, reserve = false): Mapping {
+    let fd: number | undefined
+    try {
+      fd = openSync(path, 'a+')
+      ftruncateSync(fd, bytes)
+      if (reserve) allocate(fd, 0, bytes)
+      return Mapping.ofFile(fd, bytes, true)
+    } catch (error) {
+      throw fileError(error, { path })
+    } finally {
+      if (fd !== undefined) closeSync(fd)
+    }
+  }
+
+  static anonymous(bytes: number): Mapping {
+    return new Mapping(mapAnonymous(bytes), bytes)
+  }
+
+  get bytes(): number {
+    return this.#counts.bytes
+  }
+
+  /** For another thread of this process, which looks at the same memory through `foreignRegion`. */
+  get address(): bigint {
+    return this.#counts.address
+  }
+
+  /** The owner's window onto all of it. Only as long as the file: pages past its end must not be touched. */
+  get region(): Region {
+    invariant(!this.#counts.released, 'a released mapping is not touched')
+    this.#region ??= new Region(viewOf(this.#counts.address, this.#counts.bytes))
+    return this.#region
+  }
+
+  /** A window onto `[at, at + length)` that keeps the mapping alive for as long as it is referenced. */
+  lend(at: number, length: number): ArrayBuffer {
+    const counts = this.#counts
+    invariant(!counts.released && at >= 0 && at + length <= counts.bytes, 'a window lies inside its mapping')
+    const buffer = viewOf(counts.address + BigInt(at), length)
+    counts.lent += 1
+    collected.register(buffer, counts)
+    return buffer
+  }
+
+  /** Faults in the whole pages that hold `[from, to)`. */
+  prefault(from: number, to: number): void {
+    const first = pageFloor(from)
+    const end = Math.min(pageCeil(to), this.#counts.bytes)
+    if (end > first) prefaultForWrite(this.#counts.address + BigInt(first), end - first)
+  }
+
+  /** The owner is done. Unmaps now, or when the last lent window has been collected. Doing it twice is harmless. */
+  release(): void {
+    const counts = this.#counts
+    if (counts.released) return
+    counts.released = true
+    this.#region = undefined
+    if (counts.lent === 0) discard(counts)
+    else pinnedBytes += counts.bytes
+  }
+}
+
+/** A window of this thread onto memory that another thread of the process mapped and keeps mapped. */
+export function foreignRegion(address: bigint, bytes: number): Region {
+  return new Region(viewOf(address, bytes))
+}
+
+/** Bytes of address space that this thread has mapped, and those that only lent windows still hold. */
+export function mappingStatistics(): { mappedBytes: number; pinnedBytes: number } {
+  return { mappedBytes, pinnedBytes }
+}
