@@ -1,0 +1,166 @@
+/**
+ * What is known of a partition's log without reading it. Database `checkpoints`: (topic id, partition) →
+ * {recoveryPoint, logStartOffset, highWatermark, leaderEpoch, segments?}. `segments` is written at a clean close, one
+ * row of seven numbers a segment in the order of SegmentCheckpoint, so that a clean open scans nothing.
+ * Owned by the broker's thread. Invariant: a checkpoint never runs ahead of the log, so it is put after the log was
+ * flushed; the newest one that was handed in is the one that stays.
+ */
+import type { TopicId } from '../base/brands.ts'
+import { failpoint } from '../base/failpoints.ts'
+import { invariant } from '../base/invariant.ts'
+import type { Environment } from './environment.ts'
+import { partitionKey, partitionOfKey, prefixRange, topicIdBytes } from './keys.ts'
+import type { Table } from './table.ts'
+import type { TopicStore } from './topics.ts'
+import { isInteger, isObject } from './values.ts'
+
+/** A segment as it was at a clean close. */
+export interface SegmentCheckpoint {
+  readonly baseOffset: number
+  readonly sizeBytes: number
+  /** Offset after the last record. */
+  readonly nextOffset: number
+  /** -1 in a segment without records, like the offset that has it. */
+  readonly maxTimestamp: number
+  readonly maxTimestampOffset: number
+  readonly offsetEntries: number
+  readonly timeEntries: number
+}
+
+export interface PartitionCheckpoint {
+  /** Everything below it was flushed. */
+  readonly recoveryPoint: number
+  readonly logStartOffset: number
+  readonly highWatermark: number
+  readonly leaderEpoch: number
+  /** In the order of their base offsets; absent unless the partition was closed cleanly. */
+  readonly segments?: readonly SegmentCheckpoint[]
+}
+
+export interface CheckpointEntry {
+  readonly topicId: TopicId
+  readonly partition: number
+  readonly checkpoint: PartitionCheckpoint
+}
+
+/** A checkpoint as it is stored, its segments as rows. */
+export interface StoredCheckpoint {
+  readonly recoveryPoint: number
+  readonly logStartOffset: number
+  readonly highWatermark: number
+  readonly leaderEpoch: number
+  readonly segments?: readonly SegmentRow[]
+}
+
+/** baseOffset, sizeBytes, nextOffset, maxTimestamp, maxTimestampOffset, offsetEntries, timeEntries */
+type SegmentRow = readonly [number, number, number, number, number, number, number]
+
+const SEGMENT_ROW_LENGTH = 7
+
+export function readCheckpoint(json: unknown): StoredCheckpoint | undefined {
+  if (!isObject(json)) return undefined
+  const { recoveryPoint, logStartOffset, highWatermark, leaderEpoch, segments } = json
+  if (!isInteger(recoveryPoint) || !isInteger(logStartOffset)) return undefined
+  if (!isInteger(highWatermark) || !isInteger(leaderEpoch)) return undefined
+  const checkpoint = { recoveryPoint, logStartOffset, highWatermark, leaderEpoch }
+  if (segments === undefined) return checkpoint
+  return Array.isArray(segments) && segments.every(isSegmentRow) ? { ...checkpoint, segments } : undefined
+}
+
+export class CheckpointStore {
+  readonly #environment: Environment
+  readonly #table: Table<StoredCheckpoint>
+  readonly #topics: TopicStore
+  #underWay = 0
+
+  constructor(environment: Environment, table: Table<StoredCheckpoint>, topics: TopicStore) {
+    this.#environment = environment
+    this.#table = table
+    this.#topics = topics
+  }
+
+  /** Undefined when the partition never had one. @throws CORRUPT_STORE */
+  get(topicId: TopicId, partition: number): PartitionCheckpoint | undefined {
+    const stored = this.#table.get(partitionKey(topicId, partition))
+    return stored && fromStored(stored)
+  }
+
+  /** The checkpoints of a topic by partition. @throws CORRUPT_STORE */
+  ofTopic(topicId: TopicId): Map<number, PartitionCheckpoint> {
+    const entries = this.#table.entries(prefixRange(topicIdBytes(topicId)))
+    return new Map(entries.map(({ key, value }) => [partitionOfKey(key), fromStored(value)]))
+  }
+
+  /**
+   * Stores checkpoints in one transaction; those of topics that were deleted meanwhile are left out.
+   * @returns resolves when they are on disk
+   */
+  async put(entries: readonly CheckpointEntry[]): Promise<void> {
+    failpoint('checkpoint-before-put')
+    const writes = this.#live(entries).map(({ topicId, partition, checkpoint }) =>
+      this.#table.putLater(partitionKey(topicId, partition), toStored(checkpoint)),
+    )
+    if (writes.length === 0) return
+    this.#underWay++
+    try {
+      await this.#environment.submit(writes)
+    } finally {
+      this.#underWay--
+    }
+  }
+
+  /**
+   * Stores checkpoints in one transaction, on disk when this returns. Only while no `put` is under way: an older
+   * checkpoint that lands later would replace a newer one.
+   */
+  putSync(entries: readonly CheckpointEntry[]): void {
+    invariant(this.#underWay === 0, 'putSync while a put of checkpoints is under way')
+    failpoint('checkpoint-before-put')
+    this.#environment.transact(() => {
+      for (const { topicId, partition, checkpoint } of this.#live(entries)) {
+        this.#table.put(partitionKey(topicId, partition), toStored(checkpoint))
+      }
+    })
+  }
+
+  /** Forgets all partitions of a topic, within the transaction that is open. */
+  removeTopic(topicId: TopicId): void {
+    this.#table.removeRange(prefixRange(topicIdBytes(topicId)))
+  }
+
+  #live(entries: readonly CheckpointEntry[]): CheckpointEntry[] {
+    return entries.filter(entry => this.#topics.isLive(entry.topicId))
+  }
+}
+
+function toStored(checkpoint: PartitionCheckpoint): StoredCheckpoint {
+  const { recoveryPoint, logStartOffset, highWatermark, leaderEpoch, segments } = checkpoint
+  const stored = {
+    recoveryPoint,
+    logStartOffset,
+    highWatermark,
+    leaderEpoch,
+    ...(segments === undefined ? {} : { segments: segments.map(toRow) }),
+  }
+  // JSON would turn NaN into null, which only the next open would notice.
+  invariant(readCheckpoint(stored) !== undefined, 'a checkpoint with a number that is no safe integer')
+  return stored
+}
+
+function fromStored({ segments, ...checkpoint }: StoredCheckpoint): PartitionCheckpoint {
+  return segments === undefined ? checkpoint : { ...checkpoint, segments: segments.map(fromRow) }
+}
+
+function toRow(segment: SegmentCheckpoint): SegmentRow {
+  const { baseOffset, sizeBytes, nextOffset, maxTimestamp, maxTimestampOffset, offsetEntries, timeEntries } = segment
+  return [baseOffset, sizeBytes, nextOffset, maxTimestamp, maxTimestampOffset, offsetEntries, timeEntries]
+}
+
+function fromRow(row: SegmentRow): SegmentCheckpoint {
+  const [baseOffset, sizeBytes, nextOffset, maxTimestamp, maxTimestampOffset, offsetEntries, timeEntries] = row
+  return { baseOffset, sizeBytes, nextOffset, maxTimestamp, maxTimestampOffset, offsetEntries, timeEntries }
+}
+
+function isSegmentRow(json: unknown): json is SegmentRow {
+  return Array.isArray(json) && json.length === SEGMENT_ROW_LENGTH && json.every(isInteger)
+}
