@@ -1,0 +1,32 @@
+/**
+ * The short jobs of the second pool, as data: what is asked and what comes back. A job that fails for one of its
+ * partitions says so for that one and goes on with the others.
+ */
+import type { ErrorData } from '../base/errors.ts'
+import type { RecoveryRequest, RecoveryResult } from './recovery-types.ts'
+
+export interface RecoverItem {
+  readonly request: RecoveryRequest
+  /** Start a new leader epoch at the end of the log: whenever the log may have been cut. */
+  readonly newEpoch: boolean
+}
+
+export interface RepairItem {
+  readonly directory: string
+  /** Records below are kept, everything above is dropped. */
+  readonly keepOffset: number
+  /** Below, segments were flushed and need no rewriting. */
+  readonly flushedOffset: number
+  readonly request: RecoveryRequest
+}
+
+export type JobRequest =
+  | { readonly kind: 'recover'; readonly items: readonly RecoverItem[] }
+  | { readonly kind: 'repair'; readonly item: RepairItem }
+  | { readonly kind: 'remove-folders'; readonly paths: readonly string[] }
+
+export interface JobResult {
+  recover: readonly ({ readonly result: RecoveryResult } | { readonly error: ErrorData })[]
+  repair: RecoveryResult
+  'remove-folders': undefined
+}

@@ -1,0 +1,104 @@
+/**
+ * What the broker's thread and its worker loops say to each other, besides the rings: rare things, as structured clones.
+ * Each message is handled by every kind of thread that it concerns; `reply` asks for an answer.
+ */
+import type { ErrorData } from '../base/errors.ts'
+import type { EngineMemoryHandle } from '../memory/engine-memory.ts'
+import type { SlabArenaHandle } from '../memory/slab-arena.ts'
+import type { PartitionState } from './partition-log.ts'
+import type { SegmentInfo } from './recovery-types.ts'
+import type { TopicConfig } from './topic-config.ts'
+
+interface Asked {
+  /** Number to answer under; absent when no answer is wanted. */
+  readonly reply?: number
+}
+
+/** A producer that a writer is to serve. */
+export interface ProducerAttachment {
+  readonly producerId: number
+  readonly channel: SharedArrayBuffer
+  readonly arena: SlabArenaHandle
+  /** One wake cell, on which the producer parks. */
+  readonly cell: SharedArrayBuffer
+}
+
+/** What services know of a partition. */
+export interface ServedPartition {
+  readonly slot: number
+  readonly slotGeneration: number
+  readonly directory: string
+  readonly indexIntervalBytes: number
+  readonly indexBytesMax: number
+}
+
+/** What a writer that died had open: the flusher closes and unmaps it. */
+export interface LeftOpen {
+  readonly fd: number
+  readonly address: number
+  readonly mappedBytes: number
+}
+
+export type Mail = Asked &
+  (
+    | { readonly kind: 'adopt'; readonly state: PartitionState }
+    | { readonly kind: 'serve'; readonly partitions: readonly ServedPartition[] }
+    /** Writer: stop and describe the partition. Services: forget it. */
+    | { readonly kind: 'detach'; readonly slot: number; readonly cut: boolean }
+    | { readonly kind: 'attach'; readonly attachment: ProducerAttachment }
+    | { readonly kind: 'detach-producer'; readonly producerId: number }
+    | { readonly kind: 'configure'; readonly slot: number; readonly config: TopicConfig }
+    | { readonly kind: 'retention'; readonly nowMs: number }
+    | { readonly kind: 'delete-records'; readonly slot: number; readonly offset: number }
+    | { readonly kind: 'flush'; readonly slot: number }
+    /** Service: carry out what writer `writer` still ordered before it died, then serve its successor's ring. */
+    | {
+        readonly kind: 'rings'
+        readonly writer: number
+        readonly ring: SharedArrayBuffer
+        readonly left: readonly LeftOpen[]
+      }
+    /** Writer: drain, flush everything, then answer. Indexer: index everything, close the files, then answer. */
+    | { readonly kind: 'settle' }
+  )
+
+export type WorkerEvent =
+  | { readonly kind: 'answer'; readonly reply: number; readonly value?: unknown; readonly error?: ErrorData }
+  | {
+      readonly kind: 'partition-failed'
+      readonly slot: number
+      readonly slotGeneration: number
+      readonly error: ErrorData
+    }
+  | { readonly kind: 'warning'; readonly error: ErrorData }
+
+/** How a detached or closed partition stood. */
+export interface DetachedPartition {
+  readonly slot: number
+  readonly slotGeneration: number
+  readonly segments: readonly SegmentInfo[]
+  readonly logStartOffset: number
+  readonly logEndOffset: number
+  readonly flushedOffset: number
+  readonly leaderEpoch: number
+}
+
+/** What every worker loop is started with. */
+export interface LoopStart {
+  readonly memory: EngineMemoryHandle
+  readonly port: unknown
+  /** Number of the thread in the engine's memory. */
+  readonly thread: number
+}
+
+export interface WriterStart extends LoopStart {
+  /** Which of `writers` equal shares of the segment table it owns. */
+  readonly writers: number
+  readonly flusherRing: SharedArrayBuffer
+  readonly janitorRing: SharedArrayBuffer
+}
+
+export interface ServiceStart extends LoopStart {
+  /** A ring to each writer, by the writer's number. */
+  readonly rings: readonly SharedArrayBuffer[]
+}

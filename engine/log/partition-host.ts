@@ -1,0 +1,177 @@
+/**
+ * A partition in the hands of its writer: the log, the requests that wait for room, and the acknowledgements that wait
+ * for a flush. Owned by the writer's thread.
+ *
+ * Order holds: while one request of the partition waits, every later one waits behind it. A partition without room
+ * parks alone; the rings of its producers are read on. What waits is bounded by the slabs of the producers.
+ */
+import { type ErrorCode, MillraceError, toErrorData } from '../base/errors.ts'
+import { checkBatch } from '../format/record-batch.ts'
+import { COMPLETION, REQUEST_FLAG, statusOf, type WriterEnd } from '../memory/append-channel.ts'
+import type { SlabArena } from '../memory/slab-arena.ts'
+import type { WakeCell } from '../memory/wake-cell.ts'
+import type { PartitionLog } from './partition-log.ts'
+
+/** One producer as a writer sees it. */
+export interface AttachedProducer {
+  readonly id: number
+  readonly channel: WriterEnd
+  readonly arena: SlabArena
+  readonly cell: WakeCell
+  /** Completions were pushed since the producer was last woken. */
+  answered: boolean
+}
+
+interface WaitingRequest {
+  readonly producer: AttachedProducer
+  readonly id: number
+  readonly firstSlab: number
+  readonly slabCount: number
+  readonly batchBytes: number
+  readonly flags: number
+}
+
+interface Unacknowledged {
+  readonly producer: AttachedProducer
+  readonly id: number
+  readonly baseOffset: number
+  readonly endOffset: number
+}
+
+/** Pushes the one completion of a request; the ring has room, because the producer keeps a place for each request. */
+export function complete(producer: AttachedProducer, id: number, status: number, baseOffset: number, detail = 0): void {
+  const { completions } = producer.channel
+  const at = completions.reserve()
+  if (at === -1) throw new Error('a completion slot is reserved with each request')
+  const { words } = completions
+  words[at + COMPLETION.id] = id
+  words[at + COMPLETION.status] = status
+  words[at + COMPLETION.baseOffsetLow] = baseOffset | 0
+  words[at + COMPLETION.baseOffsetHigh] = Math.floor(baseOffset / 0x1_0000_0000)
+  words[at + COMPLETION.detail] = detail
+  completions.publish()
+  producer.answered = true
+}
+
+export class PartitionHost {
+  readonly log: PartitionLog
+  /** Why the partition stopped; undefined while it runs. */
+  failure: ErrorCode | undefined
+  readonly #waiting: WaitingRequest[] = []
+  readonly #unacknowledged: Unacknowledged[] = []
+
+  constructor(log: PartitionLog) {
+    this.log = log
+  }
+
+  get idle(): boolean {
+    return this.#waiting.length === 0 && this.#unacknowledged.length === 0 && !this.log.busy
+  }
+
+  /** Answers a request that no partition takes. */
+  static refuse(producer: AttachedProducer, id: number, code: ErrorCode): void {
+    complete(producer, id, statusOf(code), -1)
+  }
+
+  /** Takes one request off a ring. Returns the error that stopped the partition, if this request did. */
+  request(
+    producer: AttachedProducer,
+    id: number,
+    firstSlab: number,
+    slabCount: number,
+    batchBytes: number,
+    flags: number,
+  ): unknown {
+    if (this.#waiting.length > 0) {
+      this.#waiting.push({ producer, id, firstSlab, slabCount, batchBytes, flags })
+      return undefined
+    }
+    const { arena } = producer
+    try {
+      if (this.failure !== undefined) throw new MillraceError(this.failure)
+      const at = firstSlab * arena.slabBytes
+      if ((flags & REQUEST_FLAG.checkCrc) !== 0) this.#check(arena, at, batchBytes)
+      if (this.log.append(arena.region, at, batchBytes) === 'parked') {
+        this.#waiting.push({ producer, id, firstSlab, slabCount, batchBytes, flags: flags & ~REQUEST_FLAG.checkCrc })
+        return undefined
+      }
+    } catch (error) {
+      arena.free(firstSlab, slabCount)
+      return this.#refuse(producer, id, error)
+    }
+    arena.free(firstSlab, slabCount)
+    const { log } = this
+    if (log.config.durable) {
+      this.#unacknowledged.push({ producer, id, baseOffset: log.lastBaseOffset, endOffset: log.logEndOffset })
+    } else complete(producer, id, 0, log.lastBaseOffset)
+    return undefined
+  }
+
+  /** One bad batch in the log would cost everything behind it, so bytes from outside are verified first. */
+  #check(arena: SlabArena, at: number, batchBytes: number): void {
+    const fault = checkBatch(arena.region, at, at + batchBytes)
+    if (fault !== undefined) throw new MillraceError('CORRUPT_BATCH', { reason: fault })
+  }
+
+  /** Conditions of the world are answered; anything else is a bug and stops the partition. */
+  #refuse(producer: AttachedProducer, id: number, error: unknown): unknown {
+    const known = error instanceof MillraceError
+    const code = toErrorData(error).code
+    complete(producer, id, statusOf(code), -1, known ? limitOf(error) : 0)
+    return known ? undefined : error
+  }
+
+  /** There may be room now: tries what waits, in order. Returns the error that stopped the partition, if one did. */
+  retry(): unknown {
+    if (this.#waiting.length === 0) return undefined
+    let failure: unknown
+    for (const item of this.#waiting.splice(0)) {
+      if (failure !== undefined) this.#waiting.push(item)
+      else failure = this.request(item.producer, item.id, item.firstSlab, item.slabCount, item.batchBytes, item.flags)
+    }
+    return failure
+  }
+
+  /** Answers what the high watermark has passed. */
+  acknowledge(): void {
+    const { highWatermark } = this.log
+    let count = 0
+    for (const item of this.#unacknowledged) {
+      if (item.endOffset > highWatermark) break
+      complete(item.producer, item.id, 0, item.baseOffset)
+      count += 1
+    }
+    if (count > 0) this.#unacknowledged.splice(0, count)
+  }
+
+  /** Fails what waits for room. */
+  refuseWaiting(code: ErrorCode): void {
+    for (const item of this.#waiting.splice(0)) {
+      item.producer.arena.free(item.firstSlab, item.slabCount)
+      complete(item.producer, item.id, statusOf(code), -1)
+    }
+  }
+
+  /** Stops the partition: everything that is under way fails, and so does every request from now on. */
+  fail(code: ErrorCode): void {
+    this.failure = code
+    this.log.fail(statusOf(code))
+    this.refuseWaiting(code)
+    for (const item of this.#unacknowledged.splice(0)) complete(item.producer, item.id, statusOf(code), -1)
+  }
+
+  /** Drops what a producer that is gone had under way; its slabs are freed with its arena. */
+  forget(producer: AttachedProducer): void {
+    const keep = <T extends { producer: AttachedProducer }>(items: T[]): void => {
+      const kept = items.filter(item => item.producer !== producer)
+      items.splice(0, items.length, ...kept)
+    }
+    keep(this.#waiting)
+    keep(this.#unacknowledged)
+  }
+}
+
+function limitOf(error: MillraceError): number {
+  const limit = error.details['maxBytes']
+  return typeof limit === 'number' ? limit : 0
+}

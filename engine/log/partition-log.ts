@@ -1,0 +1,550 @@
+/**
+ * The log of one partition, as its writer thread holds it: the only code that appends, rolls, truncates and removes.
+ *
+ * Everything that other threads may see is in the control block and the segment table; what is here besides is the
+ * active segment's file. A batch is stored first, then published: segment length, log end offset, high watermark. With
+ * `flush.messages=1` the high watermark stops at the flushed offset. Structure (segment list, log start) changes between
+ * an odd and an even generation.
+ *
+ * Slow work is ordered through `LogServices`; the answers come back through `allocated`, `flushed` and `sealed`.
+ */
+import { join } from 'node:path'
+import type { Clock } from '../base/clock.ts'
+import { MillraceError } from '../base/errors.ts'
+import { failpoint, failpointDue } from '../base/failpoints.ts'
+import { invariant } from '../base/invariant.ts'
+import { segmentFileName } from '../format/file-names.ts'
+import { BATCH, baseTimestampOf, maxTimestampOf, stampBatch, stampLogAppendTime } from '../format/record-batch.ts'
+import type { Region } from '../format/region.ts'
+import { type ControlBlock, INDEX_LOCK, SLOT, STATE } from '../memory/control-block.ts'
+import { SEGMENT, type SegmentEntries, type SegmentTable } from '../memory/segment-table.ts'
+import { ActiveSegment } from './active-segment.ts'
+import { emptySegmentInfo, type SegmentInfo } from './recovery-types.ts'
+import type { LogServices } from './services.ts'
+import type { TopicConfig } from './topic-config.ts'
+
+const U32_MAX = 0xffff_ffff
+
+/** What the writer is given of a partition that was recovered or is new. */
+export interface PartitionState {
+  readonly slot: number
+  readonly slotGeneration: number
+  readonly topic: string
+  readonly partition: number
+  readonly directory: string
+  readonly config: TopicConfig
+  readonly segments: readonly SegmentInfo[]
+  readonly logStartOffset: number
+  readonly logEndOffset: number
+  readonly leaderEpoch: number
+}
+
+export interface LogShared {
+  readonly control: ControlBlock
+  readonly table: SegmentTable
+  readonly entries: SegmentEntries
+  readonly services: LogServices
+  readonly clock: Clock
+}
+
+/** What became of an append: `parked` waits for room and must be tried again when `allocated` was called. */
+export type AppendOutcome = 'appended' | 'parked'
+
+interface ListedSegment {
+  readonly entry: number
+  readonly baseOffset: number
+}
+
+export class PartitionLog {
+  readonly slot: number
+  readonly slotGeneration: number
+  readonly directory: string
+  config: TopicConfig
+  logStartOffset: number
+  logEndOffset: number
+  /** Everything below survives a loss of power. */
+  flushedOffset: number
+  leaderEpoch: number
+  /** Base offset that the last successful append was given. */
+  lastBaseOffset = 0
+  /** Offset that the flush under way reaches, -1 when none is. */
+  flushTarget = -1
+  readonly #shared: LogShared
+  readonly #segments: ListedSegment[] = []
+  #active: ActiveSegment
+  /** End offsets of the segments that were handed over to be sealed, in that order. */
+  readonly #unsealed: number[] = []
+  #held: (() => void) | undefined
+  #flushedAtMs: number
+
+  constructor(state: PartitionState, shared: LogShared) {
+    this.slot = state.slot
+    this.slotGeneration = state.slotGeneration
+    this.directory = state.directory
+    this.config = state.config
+    this.logStartOffset = state.logStartOffset
+    this.logEndOffset = state.logEndOffset
+    this.flushedOffset = state.logEndOffset
+    this.leaderEpoch = state.leaderEpoch
+    this.#shared = shared
+    this.#flushedAtMs = shared.clock.monotonicMs()
+    const last = state.segments.at(-1)
+    invariant(last !== undefined, 'a partition has at least its active segment')
+    const { control } = shared
+    control.beginChange(this.slot)
+    let entry = -1
+    for (const segment of state.segments) entry = this.#link(segment)
+    this.#active = this.#activeFrom(last, entry)
+    this.#publishOffsets()
+    control.set(this.slot, SLOT.flushedOffset, this.flushedOffset)
+    control.set(this.slot, SLOT.leaderEpoch, this.leaderEpoch)
+    control.set(this.slot, SLOT.failure, 0)
+    control.set(this.slot, SLOT.state, STATE.online)
+    control.endChange(this.slot)
+  }
+
+  /** Highest offset that may be shown and acknowledged, plus one. */
+  get highWatermark(): number {
+    return this.config.durable ? this.flushedOffset : this.logEndOffset
+  }
+
+  get active(): ActiveSegment {
+    return this.#active
+  }
+
+  get segmentCount(): number {
+    return this.#segments.length
+  }
+
+  /** True while an order of this log is unanswered; it must not be dropped then. */
+  get busy(): boolean {
+    return (
+      this.flushTarget !== -1 || this.#unsealed.length > 0 || this.#active.allocationPending || this.#held !== undefined
+    )
+  }
+
+  /**
+   * Appends one batch that lies at `at` in `source`: stamps offset and epoch there, copies it once, publishes it.
+   * @returns 'parked' when there is no allocated room yet; nothing has changed then
+   * @throws RECORD_TOO_LARGE, DISK_FULL, IO_ERROR, TOO_MANY_SEGMENTS; nothing has changed then
+   */
+  append(source: Region, at: number, bytes: number): AppendOutcome {
+    const { view } = source
+    const lastOffsetDelta = view.getInt32(at + BATCH.lastOffsetDeltaAt)
+    invariant(lastOffsetDelta >= 0 && bytes >= BATCH.headerBytes, 'a batch that is appended is whole')
+    this.#checkSize(bytes)
+    const timestamp = maxTimestampOf(view, at)
+    if (this.#mustRoll(bytes, lastOffsetDelta, timestamp)) {
+      if (this.#held !== undefined) return 'parked' // the segment before the last is not handed over yet
+      this.roll()
+    }
+    const segment = this.#active
+    if (!this.#hasRoom(segment, bytes)) return 'parked'
+    this.#store(segment, source, at, bytes)
+    const baseOffset = this.logEndOffset
+    this.lastBaseOffset = baseOffset
+    this.logEndOffset = baseOffset + lastOffsetDelta + 1
+    segment.lastAppendMs = this.#shared.clock.monotonicMs()
+    if (segment.firstTimestamp === -1) segment.firstTimestamp = baseTimestampOf(view, at)
+    if (this.config.logAppendTime) this.#noteTimestamp(segment, maxTimestampOf(view, at))
+    else this.#noteTimestamp(segment, timestamp)
+    failpoint('append-before-publish')
+    this.#publishAppend(segment)
+    if (this.#flushDue()) this.flush()
+    return 'appended'
+  }
+
+  #checkSize(bytes: number): void {
+    const limit = Math.min(this.config.maxMessageBytes, this.config.segmentBytes)
+    if (bytes > limit) throw new MillraceError('RECORD_TOO_LARGE', { batchBytes: bytes, maxBytes: limit })
+  }
+
+  #mustRoll(bytes: number, lastOffsetDelta: number, timestamp: number): boolean {
+    const segment = this.#active
+    if (segment.sizeBytes === 0) return bytes > segment.capacityBytes
+    const { config } = this
+    if (segment.sizeBytes + bytes > segment.capacityBytes) return true
+    if (this.logEndOffset + lastOffsetDelta - segment.baseOffset > U32_MAX) return true
+    const waited =
+      timestamp >= 0 && segment.firstTimestamp >= 0 && !config.logAppendTime
+        ? timestamp - segment.firstTimestamp
+        : this.#shared.clock.nowMs() - segment.createdMs
+    return waited > config.segmentMs || this.#indexFull(segment)
+  }
+
+  /** The indexer may lag, so what it has still to index counts with the most entries that it could need. */
+  #indexFull(segment: ActiveSegment): boolean {
+    const { table } = this.#shared
+    const pending = segment.sizeBytes - table.get(segment.entry, SEGMENT.indexedPosition)
+    const entries =
+      table.get(segment.entry, SEGMENT.offsetEntries) + Math.ceil(pending / (this.config.indexIntervalBytes + 1)) + 1
+    // 12 bytes is the larger of the two entries; one entry is kept free for the one that closing a segment adds.
+    return (entries + 1) * 12 > this.config.segmentIndexBytes && segment.sizeBytes > 0
+  }
+
+  #hasRoom(segment: ActiveSegment, bytes: number): boolean {
+    if (!segment.isOpen) {
+      segment.open(false)
+      this.#publishActive(segment)
+    }
+    const room = segment.sizeBytes + bytes <= segment.allocatedBytes
+    if ((!room || segment.wantsMore) && !segment.allocationPending) {
+      const from = segment.allocatedBytes
+      segment.requestedBytes = segment.nextAllocation(bytes)
+      this.#shared.services.allocate(
+        this.slot,
+        segment.fd,
+        from,
+        segment.requestedBytes,
+        segment.address,
+        this.config.durable,
+      )
+    }
+    return room
+  }
+
+  #store(segment: ActiveSegment, source: Region, at: number, bytes: number): void {
+    failpoint('append-before-copy')
+    stampBatch(source.view, at, this.logEndOffset, this.leaderEpoch)
+    if (this.config.logAppendTime) stampLogAppendTime(source, at, this.#shared.clock.nowMs())
+    const target = segment.region.bytes
+    if (failpointDue('append-torn-copy')) target.set(source.bytes.subarray(at, at + (bytes >>> 1)), segment.sizeBytes)
+    failpoint('append-torn-copy')
+    target.set(source.bytes.subarray(at, at + bytes), segment.sizeBytes)
+    segment.sizeBytes += bytes
+  }
+
+  #noteTimestamp(segment: ActiveSegment, timestamp: number): void {
+    if (timestamp <= segment.maxTimestamp) return
+    segment.maxTimestamp = timestamp
+    segment.maxTimestampOffset = this.logEndOffset - 1
+    const { table } = this.#shared
+    table.set(segment.entry, SEGMENT.maxTimestampOffset, segment.maxTimestampOffset)
+    table.set(segment.entry, SEGMENT.maxTimestamp, timestamp)
+  }
+
+  #publishAppend(segment: ActiveSegment): void {
+    const { control, table, services } = this.#shared
+    table.set(segment.entry, SEGMENT.sizeBytes, segment.sizeBytes)
+    control.set(this.slot, SLOT.logEndOffset, this.logEndOffset)
+    if (!this.config.durable) this.#publishHighWatermark()
+    services.dirty(this.slot)
+  }
+
+  #publishHighWatermark(): void {
+    const { control } = this.#shared
+    const highWatermark = this.highWatermark
+    invariant(highWatermark <= this.logEndOffset && highWatermark >= this.logStartOffset, 'log start <= HW <= LEO')
+    control.set(this.slot, SLOT.lastStableOffset, highWatermark)
+    control.set(this.slot, SLOT.highWatermark, highWatermark)
+    this.#shared.services.moved(this.slot)
+  }
+
+  #publishOffsets(): void {
+    const { control } = this.#shared
+    control.set(this.slot, SLOT.logStartOffset, this.logStartOffset)
+    control.set(this.slot, SLOT.logEndOffset, this.logEndOffset)
+    this.#publishHighWatermark()
+  }
+
+  // ── segments ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Closes the active segment and opens the next at the log end offset. @throws as `append`; nothing has changed then */
+  roll(): void {
+    const { control, services, table } = this.#shared
+    const old = this.#active
+    invariant(old.sizeBytes > 0, 'an empty segment is not rolled')
+    failpoint('roll-before-create')
+    const info = emptySegmentInfo(this.logEndOffset)
+    control.beginChange(this.slot)
+    try {
+      const entry = this.#link(info)
+      const next = this.#activeFrom(info, entry)
+      try {
+        next.open(true)
+      } catch (error) {
+        this.#unlinkTail()
+        throw error
+      }
+      this.#active = next
+    } finally {
+      control.endChange(this.slot)
+    }
+    failpoint('roll-after-create')
+    this.#publishActive(this.#active)
+    table.set(old.entry, SEGMENT.sizeBytes, old.sizeBytes)
+    const endOffset = this.logEndOffset
+    if (old.allocationPending) this.#held = () => this.#seal(old, endOffset)
+    else this.#seal(old, endOffset)
+    services.dirty(this.slot)
+  }
+
+  /** What the broker closes and unmaps when this thread dies. */
+  #publishActive(segment: ActiveSegment): void {
+    const { control } = this.#shared
+    control.set(this.slot, SLOT.activeFd, segment.fd + 1)
+    control.set(this.slot, SLOT.activeMappedBytes, segment.mappedBytes)
+    control.set(this.slot, SLOT.activeAddress, segment.address)
+  }
+
+  #seal(segment: ActiveSegment, endOffset: number): void {
+    if (!segment.isOpen) return // it was not opened since the start, so it holds nothing that is not flushed
+    this.#unsealed.push(endOffset)
+    this.#shared.services.seal(this.slot, { ...segment.handOver(), finalBytes: segment.sizeBytes })
+  }
+
+  #activeFrom(info: SegmentInfo, entry: number): ActiveSegment {
+    return new ActiveSegment(
+      {
+        baseOffset: info.baseOffset,
+        path: join(this.directory, segmentFileName(info.baseOffset, 'log')),
+        entry,
+        capacityBytes: Math.max(this.config.segmentBytes, info.sizeBytes),
+        sizeBytes: info.sizeBytes,
+        firstTimestamp: info.firstTimestamp,
+        maxTimestamp: info.maxTimestamp,
+        maxTimestampOffset: info.maxTimestampOffset,
+      },
+      this.#shared.clock.nowMs(),
+    )
+  }
+
+  /** Appends a segment to the shared list. Inside a change of the generation. */
+  #link(info: SegmentInfo): number {
+    const { control, table, entries } = this.#shared
+    const entry = entries.take()
+    table.set(entry, SEGMENT.baseOffset, info.baseOffset)
+    table.set(entry, SEGMENT.sizeBytes, info.sizeBytes)
+    table.set(entry, SEGMENT.maxTimestamp, info.maxTimestamp)
+    table.set(entry, SEGMENT.maxTimestampOffset, info.maxTimestampOffset)
+    table.set(entry, SEGMENT.offsetEntries, info.offsetEntries)
+    table.set(entry, SEGMENT.timeEntries, info.timeEntries)
+    table.set(entry, SEGMENT.indexedPosition, info.indexedPosition)
+    const tail = this.#segments.at(-1)
+    if (tail === undefined) control.set(this.slot, SLOT.headSegment, entry)
+    else table.set(tail.entry, SEGMENT.nextSegment, entry)
+    this.#segments.push({ entry, baseOffset: info.baseOffset })
+    control.set(this.slot, SLOT.tailSegment, entry)
+    control.set(this.slot, SLOT.segmentCount, this.#segments.length)
+    return entry
+  }
+
+  /** Takes the last segment off the shared list again. Inside a change of the generation. */
+  #unlinkTail(): void {
+    const { control, table, entries } = this.#shared
+    const dropped = this.#segments.pop()
+    const tail = this.#segments.at(-1)
+    invariant(dropped !== undefined && tail !== undefined, 'the first segment stays')
+    table.set(tail.entry, SEGMENT.nextSegment, -1)
+    control.set(this.slot, SLOT.tailSegment, tail.entry)
+    control.set(this.slot, SLOT.segmentCount, this.#segments.length)
+    entries.give(dropped.entry)
+  }
+
+  /**
+   * Takes segments off the head of the shared list and orders their files removed. While the indexer is at work in this
+   * partition nothing is removed: it may be about to publish into an entry that would be given to another segment.
+   */
+  #removeHead(count: number, logStartOffset: number): number {
+    const { control, entries, services } = this.#shared
+    invariant(count < this.#segments.length, 'the active segment is not removed')
+    if (count === 0 || !control.swap(this.slot, SLOT.indexLock, INDEX_LOCK.free, INDEX_LOCK.writer)) return 0
+    const removed = this.#segments.splice(0, count)
+    control.beginChange(this.slot)
+    this.logStartOffset = logStartOffset
+    control.set(this.slot, SLOT.headSegment, (this.#segments[0] as ListedSegment).entry)
+    control.set(this.slot, SLOT.segmentCount, this.#segments.length)
+    control.set(this.slot, SLOT.logStartOffset, logStartOffset)
+    for (const segment of removed) entries.give(segment.entry)
+    control.endChange(this.slot)
+    control.set(this.slot, SLOT.indexLock, INDEX_LOCK.free)
+    for (const segment of removed) services.remove(this.slot, segment.baseOffset)
+    return count
+  }
+
+  /**
+   * Removes whole segments that retention no longer wants, oldest first: those whose newest record is older than
+   * `retention.ms`, and those without which the log still has `retention.bytes`. Never beyond the high watermark.
+   * @returns segments removed
+   */
+  applyRetention(nowMs: number): number {
+    const { retentionMs, retentionBytes } = this.config
+    const { table } = this.#shared
+    const active = this.#active
+    const expired = (maxTimestamp: number): boolean =>
+      retentionMs >= 0 && maxTimestamp >= 0 && nowMs - maxTimestamp > retentionMs
+    // As in Kafka: when all of it is too old the active segment goes as well, once it is closed.
+    if (
+      active.sizeBytes > 0 &&
+      expired(active.maxTimestamp) &&
+      this.highWatermark >= this.logEndOffset &&
+      this.#held === undefined
+    ) {
+      this.roll()
+    }
+    let total = 0
+    for (const { entry } of this.#segments) total += table.get(entry, SEGMENT.sizeBytes)
+    let count = 0
+    while (count < this.#segments.length - 1) {
+      const segment = this.#segments[count] as ListedSegment
+      const end = (this.#segments[count + 1] as ListedSegment).baseOffset
+      const sizeBytes = table.get(segment.entry, SEGMENT.sizeBytes)
+      const tooMuch = retentionBytes >= 0 && total - sizeBytes >= retentionBytes
+      if (end > this.highWatermark || !(tooMuch || expired(table.get(segment.entry, SEGMENT.maxTimestamp)))) break
+      total -= sizeBytes
+      count += 1
+    }
+    const firstKept = this.#segments[count] as ListedSegment
+    return this.#removeHead(count, Math.max(this.logStartOffset, firstKept.baseOffset))
+  }
+
+  /** Raises the log start offset; whole segments below it are removed. @throws OFFSET_OUT_OF_RANGE above the high watermark */
+  deleteRecordsBefore(offset: number): void {
+    if (offset > this.highWatermark || offset < 0) {
+      throw new MillraceError('OFFSET_OUT_OF_RANGE', {
+        offset,
+        logStartOffset: this.logStartOffset,
+        highWatermark: this.highWatermark,
+      })
+    }
+    if (offset <= this.logStartOffset) return
+    const { control } = this.#shared
+    control.beginChange(this.slot)
+    this.logStartOffset = offset
+    control.set(this.slot, SLOT.logStartOffset, offset)
+    control.endChange(this.slot)
+    this.removeBelowStart()
+  }
+
+  /** Removes the segments that lie wholly below the log start offset; returns how many. */
+  removeBelowStart(): number {
+    let count = 0
+    while (
+      count < this.#segments.length - 1 &&
+      (this.#segments[count + 1] as ListedSegment).baseOffset <= this.logStartOffset
+    ) {
+      count += 1
+    }
+    return this.#removeHead(count, this.logStartOffset)
+  }
+
+  // ── flushing ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #flushDue(): boolean {
+    const { config } = this
+    if (config.durable) return true
+    return this.logEndOffset - this.flushedOffset >= config.flushMessages || this.flushOverdue()
+  }
+
+  /** True when `flush.ms` has passed since the last flush and there is something to flush. */
+  flushOverdue(): boolean {
+    const { flushMs } = this.config
+    if (flushMs === Number.MAX_SAFE_INTEGER || this.logEndOffset === this.flushedOffset) return false
+    return this.#shared.clock.monotonicMs() - this.#flushedAtMs >= flushMs
+  }
+
+  /** Orders a flush of all there is, unless one is under way; then the next begins when that is answered. */
+  flush(): void {
+    if (this.flushTarget !== -1 || this.logEndOffset === this.flushedOffset || !this.#active.isOpen) return
+    if (this.#held !== undefined) return // the closed segment is sealed first, else its records would count as flushed
+    this.flushTarget = this.logEndOffset
+    this.#shared.services.flush(this.slot, this.#active.fd, this.flushTarget, this.#active.baseOffset)
+  }
+
+  /** The flusher answered: everything below `offset` is durable, or it failed and nothing new is. */
+  flushed(offset: number, ok: boolean): void {
+    this.flushTarget = -1
+    if (!ok) return
+    this.#flushedAtMs = this.#shared.clock.monotonicMs()
+    this.#advanceFlushed(offset)
+    if (this.#flushDue()) this.flush()
+  }
+
+  /** The flusher sealed the oldest segment that was handed over: everything below its end is durable, if that went well. */
+  sealed(ok: boolean): void {
+    const endOffset = this.#unsealed.shift()
+    invariant(endOffset !== undefined, 'a seal is answered once')
+    if (ok) this.#advanceFlushed(endOffset)
+  }
+
+  #advanceFlushed(offset: number): void {
+    invariant(offset <= this.logEndOffset, 'what is flushed was appended')
+    if (offset <= this.flushedOffset) return
+    this.flushedOffset = offset
+    this.#shared.control.set(this.slot, SLOT.flushedOffset, offset)
+    if (this.config.durable) this.#publishHighWatermark()
+  }
+
+  /**
+   * The janitor allocated the segment up to `position`; `done` with the last answer to an order, which may have come
+   * as far as was asked or not. Answers come in the order of the orders, so while a closed segment is held the first
+   * are for that one.
+   */
+  allocated(position: number, done: boolean): void {
+    if (this.#held !== undefined) {
+      if (done) this.#release()
+      return
+    }
+    const segment = this.#active
+    segment.allocatedBytes = Math.max(segment.allocatedBytes, position)
+    if (done) segment.requestedBytes = segment.allocatedBytes
+  }
+
+  #release(): void {
+    const held = this.#held
+    this.#held = undefined
+    held?.()
+    if (this.#flushDue()) this.flush()
+  }
+
+  /** What an idle partition holds ahead of its tail is given back. */
+  releaseAhead(idleMs: number): void {
+    const segment = this.#active
+    if (segment.allocationPending || segment.allocatedBytes === segment.sizeBytes || !segment.isOpen) return
+    if (this.#shared.clock.monotonicMs() - segment.lastAppendMs >= idleMs) segment.releaseAhead()
+  }
+
+  // ── the end ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Stops the partition: nothing is appended until it is adopted anew. */
+  fail(status: number): void {
+    const { control } = this.#shared
+    control.set(this.slot, SLOT.failure, status)
+    control.set(this.slot, SLOT.state, STATE.failed)
+  }
+
+  /**
+   * Gives file, mapping and list entries back. The caller has made sure that nothing is under way.
+   * @param cut false when what is above the flushed offset is not trusted, or the directory is about to go
+   */
+  close(cut: boolean): void {
+    const { control, entries } = this.#shared
+    control.beginChange(this.slot)
+    control.set(this.slot, SLOT.state, STATE.closing)
+    control.set(this.slot, SLOT.headSegment, -1)
+    control.set(this.slot, SLOT.tailSegment, -1)
+    control.set(this.slot, SLOT.segmentCount, 0)
+    control.set(this.slot, SLOT.activeFd, 0)
+    control.set(this.slot, SLOT.activeAddress, 0)
+    for (const segment of this.#segments) entries.give(segment.entry)
+    this.#segments.length = 0
+    control.endChange(this.slot)
+    this.#active.close(cut)
+  }
+
+  /** The segments as they are now, for the checkpoint of a clean close. */
+  describe(): SegmentInfo[] {
+    const { table } = this.#shared
+    return this.#segments.map(({ entry, baseOffset }, index) => ({
+      baseOffset,
+      sizeBytes: table.get(entry, SEGMENT.sizeBytes),
+      nextOffset: this.#segments[index + 1]?.baseOffset ?? this.logEndOffset,
+      maxTimestamp: table.get(entry, SEGMENT.maxTimestamp),
+      maxTimestampOffset: table.get(entry, SEGMENT.maxTimestampOffset),
+      firstTimestamp: index === this.#segments.length - 1 ? this.#active.firstTimestamp : -1,
+      offsetEntries: table.get(entry, SEGMENT.offsetEntries),
+      timeEntries: table.get(entry, SEGMENT.timeEntries),
+      indexedPosition: table.get(entry, SEGMENT.indexedPosition),
+    }))
+  }
+}

@@ -1,0 +1,388 @@
+/**
+ * Reads one partition's log from any thread, without a lock and without a copy: finds segments through the control block
+ * and the segment table, batches through the sparse indexes, and hands out views of the mapped files.
+ *
+ * The list of segments is kept until the partition's generation moves. When a segment is removed while it is being
+ * looked up (its file is gone, its entry belongs to another) the generation has moved as well, so the look-up is tried
+ * again on the new list; what was handed out before stays readable.
+ */
+import { isMillraceError, MillraceError } from '../base/errors.ts'
+import { RecordCursor } from '../format/record.ts'
+import { BATCH, baseOffsetOf, batchBytes, lastOffsetOf, maxTimestampOf } from '../format/record-batch.ts'
+import type { Region } from '../format/region.ts'
+import { ERROR_CODES } from '../memory/append-channel.ts'
+import { type ControlBlock, SLOT, STATE } from '../memory/control-block.ts'
+import { SEGMENT, type SegmentTable } from '../memory/segment-table.ts'
+import { SegmentReader } from './segment-reader.ts'
+
+/** Where a partition is, for threads that read it. */
+export interface PartitionLocation {
+  readonly topic: string
+  readonly partition: number
+  readonly directory: string
+  readonly slot: number
+  readonly slotGeneration: number
+}
+
+/** Whole batches: bytes `[from, to)` of `region`, of which `from` is at `position` in the segment's file. */
+export interface FetchedBatches {
+  readonly region: Region
+  readonly from: number
+  readonly to: number
+  /** Offset behind the last batch: what to fetch next. */
+  readonly nextOffset: number
+}
+
+/** Where a sequential reader left off; spares it the search. Owned by the caller, changed by `fetch`. */
+export interface ReadHint {
+  generation: number
+  offset: number
+  segment: SegmentReader | undefined
+  position: number
+}
+
+export function newReadHint(): ReadHint {
+  return { generation: -1, offset: -1, segment: undefined, position: 0 }
+}
+
+/** Tries before a look-up that keeps meeting changes gives up: each takes a roll or a removal in the same microseconds. */
+const ATTEMPTS = 100
+
+export class PartitionReader {
+  readonly location: PartitionLocation
+  readonly #control: ControlBlock
+  readonly #table: SegmentTable
+  readonly #checkCrc: boolean
+  #segments: SegmentReader[] = []
+  #generation = -1
+  #leaderEpoch = -1
+  readonly #cursor = new RecordCursor()
+
+  constructor(location: PartitionLocation, control: ControlBlock, table: SegmentTable, checkCrc = true) {
+    this.location = location
+    this.#control = control
+    this.#table = table
+    this.#checkCrc = checkCrc
+  }
+
+  get logStartOffset(): number {
+    return this.#get(SLOT.logStartOffset)
+  }
+
+  get logEndOffset(): number {
+    return this.#get(SLOT.logEndOffset)
+  }
+
+  get highWatermark(): number {
+    return this.#get(SLOT.highWatermark)
+  }
+
+  #get(word: number): number {
+    this.#demandOnline()
+    return this.#control.get(this.location.slot, word)
+  }
+
+  #demandOnline(): void {
+    const { slot, slotGeneration, topic, partition } = this.location
+    if (this.#control.get(slot, SLOT.slotGeneration) !== slotGeneration) {
+      throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', { topic, partition })
+    }
+  }
+
+  /**
+   * Reads whole batches below the high watermark, beginning with the one that holds `offset`.
+   * @param maxBytes soft limit; one batch is returned even if it is larger
+   * @returns undefined at the high watermark
+   * @throws OFFSET_OUT_OF_RANGE, CORRUPT_BATCH
+   * Cost: with a fitting hint a few header reads per batch; else one binary search and at most one index interval more.
+   */
+  fetch(
+    offset: number,
+    maxBytes: number,
+    hint: ReadHint,
+    highWatermark = this.highWatermark,
+  ): FetchedBatches | undefined {
+    return this.#retrying(() => {
+      this.#checkRange(offset, highWatermark)
+      if (offset >= highWatermark) return undefined
+      this.#refresh()
+      const continues = hint.offset === offset && hint.generation === this.#generation && hint.segment !== undefined
+      let segment = continues ? (hint.segment as SegmentReader) : this.#segmentOf(offset)
+      let position = continues ? hint.position : this.#positionOf(segment, offset)
+      if (position >= segment.sizeBytes) {
+        const next = this.#segments[this.#segments.indexOf(segment) + 1]
+        if (next === undefined) return undefined
+        segment = next
+        position = 0
+      }
+      return this.#collect(segment, position, maxBytes, highWatermark, hint)
+    })
+  }
+
+  #collect(
+    segment: SegmentReader,
+    position: number,
+    maxBytes: number,
+    highWatermark: number,
+    hint: ReadHint,
+  ): FetchedBatches | undefined {
+    const { region, at: from } = segment.batchAt(position)
+    const { view } = region
+    const filePosition = position - from
+    let to = from
+    let nextOffset = hint.offset
+    while (to + BATCH.headerBytes <= region.length) {
+      const bytes = batchBytes(view, to)
+      if (bytes < BATCH.headerBytes || to + bytes > region.length || (to > from && to + bytes - from > maxBytes)) break
+      if (baseOffsetOf(view, to) >= highWatermark) break
+      if (to > from && !segment.sound(region, to, filePosition + to)) break // the next fetch begins there and reports it
+      nextOffset = lastOffsetOf(view, to) + 1
+      to += bytes
+    }
+    if (to === from) return undefined
+    hint.generation = this.#generation
+    hint.offset = nextOffset
+    hint.segment = segment
+    hint.position = filePosition + to
+    return { region, from, to, nextOffset }
+  }
+
+  /**
+   * The record at `offset`, or the first one behind it where records were compacted away, under this reader's cursor:
+   * valid until its next look-up.
+   * @returns undefined at the high watermark
+   * @throws OFFSET_OUT_OF_RANGE below the log start or above the log end, CORRUPT_BATCH
+   * Cost: two binary searches, then at most one index interval of batches and one batch of records.
+   */
+  seekOffset(offset: number): RecordCursor | undefined {
+    return this.#retrying(() => {
+      const highWatermark = this.highWatermark
+      this.#checkRange(offset, highWatermark)
+      if (offset >= highWatermark) return undefined
+      this.#refresh()
+      const segment = this.#segmentOf(offset)
+      const position = this.#positionOf(segment, offset)
+      const found = position < segment.sizeBytes ? segment.batchAt(position) : this.#firstBehind(segment)
+      if (found === undefined) return undefined
+      this.#cursor.reset(found.region, found.at)
+      return this.#cursor.seekOffset(offset) ? this.#cursor : undefined
+    })
+  }
+
+  #firstBehind(segment: SegmentReader): { region: Region; at: number } | undefined {
+    const next = this.#segments[this.#segments.indexOf(segment) + 1]
+    return next !== undefined && next.sizeBytes > 0 ? next.batchAt(0) : undefined
+  }
+
+  /**
+   * The first record with a timestamp at or after the given one, also where timestamps are out of order, under this
+   * reader's cursor: valid until its next look-up.
+   * @returns undefined when there is none below the high watermark
+   */
+  seekTime(timestamp: number): RecordCursor | undefined {
+    return this.#retrying(() => {
+      const highWatermark = this.highWatermark
+      const logStartOffset = this.logStartOffset
+      this.#refresh()
+      for (const segment of this.#segments) {
+        if (segment.maxTimestamp < timestamp || segment.sizeBytes === 0) continue
+        const from = Math.max(segment.floorOffsetByTime(timestamp), logStartOffset)
+        const found = this.#scanForTime(segment, from, timestamp, highWatermark)
+        if (found !== undefined) return found < highWatermark ? this.#cursor : undefined
+      }
+      return undefined
+    })
+  }
+
+  #scanForTime(segment: SegmentReader, from: number, timestamp: number, highWatermark: number): number | undefined {
+    const cursor = this.#cursor
+    for (let position = this.#positionOf(segment, from); position < segment.sizeBytes; ) {
+      const { region, at } = segment.batchAt(position)
+      if (baseOffsetOf(region.view, at) >= highWatermark) return highWatermark
+      if (maxTimestampOf(region.view, at) >= timestamp) {
+        cursor.reset(region, at)
+        while (cursor.seekTimestamp(timestamp)) if (cursor.offset >= from) return cursor.offset
+      }
+      position += batchBytes(region.view, at)
+    }
+    return undefined
+  }
+
+  /** The first record with the largest timestamp below the high watermark; undefined in an empty log. */
+  maxTimestamp(): { offset: number; timestamp: number } | undefined {
+    return this.#retrying(() => {
+      const highWatermark = this.highWatermark
+      const logStartOffset = this.logStartOffset
+      this.#refresh()
+      const bySize = this.#segments.filter(segment => segment.sizeBytes > 0)
+      bySize.sort((a, b) => b.maxTimestamp - a.maxTimestamp || a.baseOffset - b.baseOffset)
+      let best: { offset: number; timestamp: number } | undefined
+      for (const segment of bySize) {
+        if (best !== undefined && segment.maxTimestamp <= best.timestamp) break
+        const found = this.#maxTimestampIn(segment, logStartOffset, highWatermark)
+        if (found !== undefined && (best === undefined || found.timestamp > best.timestamp)) best = found
+      }
+      return best
+    })
+  }
+
+  #maxTimestampIn(segment: SegmentReader, from: number, to: number): { offset: number; timestamp: number } | undefined {
+    let best: { offset: number; timestamp: number } | undefined
+    const cursor = this.#cursor
+    // With the whole segment in range only the batch that is known to hold the largest needs a look.
+    const hinted = segment.maxTimestampOffset
+    const known = hinted >= from && hinted < to && segment.baseOffset >= from
+    for (let position = known ? this.#positionOf(segment, hinted) : 0; position < segment.sizeBytes; ) {
+      const { region, at } = segment.batchAt(position)
+      if (baseOffsetOf(region.view, at) >= to) break
+      if (maxTimestampOf(region.view, at) > (best?.timestamp ?? -2)) {
+        cursor.reset(region, at)
+        while (cursor.next()) {
+          if (cursor.offset < from || cursor.offset >= to) continue
+          if (best === undefined || cursor.timestamp > best.timestamp)
+            best = { offset: cursor.offset, timestamp: cursor.timestamp }
+        }
+      }
+      if (known && best !== undefined) break
+      position += batchBytes(region.view, at)
+    }
+    return best
+  }
+
+  /** Segments, their bytes and their index entries, as they are now. */
+  describe(): { segments: number; sizeBytes: number; indexEntries: number; leaderEpoch: number } {
+    return this.#retrying(() => {
+      this.#refresh()
+      let sizeBytes = 0
+      let indexEntries = 0
+      for (const segment of this.#segments) {
+        sizeBytes += segment.sizeBytes
+        indexEntries += segment.offsetEntries + segment.timeEntries
+      }
+      return { segments: this.#segments.length, sizeBytes, indexEntries, leaderEpoch: this.#get(SLOT.leaderEpoch) }
+    })
+  }
+
+  /** Why the partition stopped, undefined while it runs. */
+  failure(): string | undefined {
+    if (this.#control.get(this.location.slot, SLOT.state) !== STATE.failed) return undefined
+    return ERROR_CODES[this.#control.get(this.location.slot, SLOT.failure) - 1]
+  }
+
+  /** Gives the mappings back; views that were handed out stay valid. */
+  release(): void {
+    for (const segment of this.#segments) segment.release()
+    this.#segments = []
+    this.#generation = -1
+  }
+
+  // ── segments ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #checkRange(offset: number, highWatermark: number): void {
+    const logStartOffset = this.logStartOffset
+    const logEndOffset = this.logEndOffset
+    if (offset >= logStartOffset && offset <= logEndOffset) return
+    const { topic, partition } = this.location
+    throw new MillraceError('OFFSET_OUT_OF_RANGE', { topic, partition, offset, logStartOffset, highWatermark })
+  }
+
+  /** The newest segment whose base offset is at or below `offset`. */
+  #segmentOf(offset: number): SegmentReader {
+    let low = 0
+    let high = this.#segments.length - 1
+    while (low < high) {
+      const middle = (low + high + 1) >>> 1
+      if ((this.#segments[middle] as SegmentReader).baseOffset <= offset) low = middle
+      else high = middle - 1
+    }
+    const segment = this.#segments[low]
+    if (segment === undefined) throw new Moved()
+    return segment
+  }
+
+  /** Position of the first batch whose last offset is at or behind `offset`: a binary search, then a short scan. */
+  #positionOf(segment: SegmentReader, offset: number): number {
+    let position = segment.floorPosition(offset)
+    const size = segment.sizeBytes
+    while (position < size) {
+      const { region, position: start } = segment.window(position)
+      const { view } = region
+      let at = position - start
+      while (at + BATCH.headerBytes <= region.length) {
+        if (lastOffsetOf(view, at) >= offset) return start + at
+        const bytes = batchBytes(view, at)
+        if (bytes < BATCH.headerBytes || at + bytes > region.length) {
+          throw new MillraceError('CORRUPT_BATCH', { path: segment.path, position: start + at, reason: 'length' })
+        }
+        at += bytes
+      }
+      position = start + at
+    }
+    return position
+  }
+
+  #refresh(): void {
+    const { slot } = this.location
+    if (this.#control.get(slot, SLOT.generation) === this.#generation) return
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const snapshot = this.#control.snapshot(slot)
+      if (snapshot === undefined) continue
+      const listed = this.#list(snapshot.headSegment, snapshot.segmentCount)
+      if (this.#control.get(slot, SLOT.generation) !== snapshot.generation) continue
+      this.#replace(listed)
+      this.#generation = snapshot.generation
+      return
+    }
+    throw new Moved()
+  }
+
+  #list(head: number, count: number): { entry: number; baseOffset: number }[] {
+    const listed: { entry: number; baseOffset: number }[] = []
+    for (let entry = head; entry >= 0 && listed.length < count; entry = this.#table.get(entry, SEGMENT.nextSegment)) {
+      listed.push({ entry, baseOffset: this.#table.get(entry, SEGMENT.baseOffset) })
+    }
+    return listed
+  }
+
+  #replace(listed: readonly { entry: number; baseOffset: number }[]): void {
+    // A partition that was recovered or repaired has a new epoch, and perhaps new files under the old names.
+    const leaderEpoch = this.#control.get(this.location.slot, SLOT.leaderEpoch)
+    if (leaderEpoch !== this.#leaderEpoch) this.release()
+    this.#leaderEpoch = leaderEpoch
+    const before = new Map(this.#segments.map(segment => [segment.baseOffset, segment]))
+    this.#segments = listed.map(({ entry, baseOffset }) => {
+      const kept = before.get(baseOffset)
+      if (kept?.entry === entry) {
+        before.delete(baseOffset)
+        return kept
+      }
+      return new SegmentReader(this.location.directory, baseOffset, entry, this.#table, this.#checkCrc)
+    })
+    for (const segment of before.values()) segment.release()
+  }
+
+  /** Runs a look-up again when the partition changed under it. */
+  #retrying<T>(lookUp: () => T): T {
+    for (let attempt = 0; ; attempt++) {
+      const generation = this.#control.get(this.location.slot, SLOT.generation)
+      try {
+        return lookUp()
+      } catch (error) {
+        this.#demandOnline()
+        const changed =
+          this.#control.get(this.location.slot, SLOT.generation) !== generation || this.#generation !== generation
+        if (attempt < ATTEMPTS && (error instanceof Moved || (changed && isMillraceError(error)))) continue
+        if (error instanceof Moved) throw this.#unavailable()
+        throw error
+      }
+    }
+  }
+
+  #unavailable(): MillraceError {
+    const { topic, partition } = this.location
+    return new MillraceError('TIMED_OUT', { topic, partition, reason: 'the partition is being recovered' })
+  }
+}
+
+/** The segments moved while they were looked at. */
+class Moved extends Error {}

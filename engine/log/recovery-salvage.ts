@@ -1,0 +1,87 @@
+/**
+ * Finding the way again behind damage in a segment. Pure functions over bytes; used for damage at rest only, where what follows
+ * is to stay readable. A batch counts as found when everything about it holds, its CRC included, and its offsets continue the log.
+ */
+import { BATCH, BATCH_MAGIC, batchBytes, checkBatch, leaderEpochOf } from '../format/record-batch.ts'
+import { type Region, readI64Rough } from '../format/region.ts'
+import { RELATIVE_OFFSET_MAX, type ScanFaultReason, type SegmentScan } from './segment-scan.ts'
+
+const ZEROS = Buffer.alloc(1 << 20)
+
+/**
+ * The next sound batch behind a bad one at `from`, -1 when there is none before `end`.
+ * @param minOffset lowest offset that it may have
+ * @param baseOffset of the segment
+ * The bad batch's own length is tried first, so that batches inside its values are not taken for the log's. Cost else: one
+ * search over the bytes, and a CRC for each place that looks like a batch with fitting offsets.
+ */
+export function findSoundBatch(
+  region: Region,
+  from: number,
+  end: number,
+  minOffset: number,
+  baseOffset: number,
+): number {
+  const fits = (at: number): boolean => {
+    const first = readI64Rough(region.view, at)
+    if (first < minOffset || first - baseOffset > RELATIVE_OFFSET_MAX) return false
+    const last = first + region.view.getInt32(at + BATCH.lastOffsetDeltaAt)
+    return last - baseOffset <= RELATIVE_OFFSET_MAX && checkBatch(region, at, end) === undefined
+  }
+  const lastStart = end - BATCH.headerBytes
+  if (from > lastStart) return -1
+  const declaredBytes = batchBytes(region.view, from)
+  if (declaredBytes >= BATCH.headerBytes && from + declaredBytes <= lastStart && fits(from + declaredBytes)) {
+    return from + declaredBytes
+  }
+  let magicAt = region.bytes.indexOf(BATCH_MAGIC, from + 1 + BATCH.magicAt)
+  while (magicAt !== -1 && magicAt - BATCH.magicAt <= lastStart) {
+    if (fits(magicAt - BATCH.magicAt)) return magicAt - BATCH.magicAt
+    magicAt = region.bytes.indexOf(BATCH_MAGIC, magicAt + 1)
+  }
+  return -1
+}
+
+/**
+ * Base offset and leader epoch are not covered by the CRC. When a sound batch goes back behind the one before, one of the two
+ * lies: the earlier one if it is the odd one out and the later fits in its place, unless what follows goes with the earlier.
+ * @param at position of the later batch, where the scan stopped for `reason`
+ */
+export function earlierBatchLied(
+  scan: SegmentScan,
+  region: Region,
+  at: number,
+  end: number,
+  reason: ScanFaultReason,
+): boolean {
+  if (reason !== 'order' && reason !== 'epoch') return false
+  const { view } = region
+  if (!scan.fitsInstead(readI64Rough(view, at), leaderEpochOf(view, at))) return false
+  const next = at + batchBytes(view, at)
+  if (checkBatch(region, next, end) !== undefined) return true
+  return leaderEpochOf(view, next) < scan.lastEpoch || readI64Rough(view, next) < scan.nextOffset
+}
+
+/**
+ * True when offsets jump because records are missing, as compaction leaves them, and not because the batch lies about its
+ * offset: what follows lies behind it.
+ * @param offsetEnd the log is known to go on at this offset, or at least up to it, behind the last batch
+ */
+export function isTrueGap(region: Region, at: number, end: number, offsetEnd: number): boolean {
+  const { view } = region
+  const last = readI64Rough(view, at) + view.getInt32(at + BATCH.lastOffsetDeltaAt)
+  const next = at + batchBytes(view, at)
+  return checkBatch(region, next, end) === undefined ? readI64Rough(view, next) > last : last < offsetEnd
+}
+
+/** Position behind the last byte of `[from, end)` that is not zero; `from` when all are. */
+export function contentEnd({ bytes }: Region, from: number, end: number): number {
+  let at = end
+  while (at > from) {
+    const start = Math.max(from, at - ZEROS.length)
+    if (bytes.compare(ZEROS, 0, at - start, start, at) !== 0) break
+    at = start
+  }
+  while (at > from && bytes[at - 1] === 0) at -= 1
+  return at
+}

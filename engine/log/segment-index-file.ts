@@ -1,0 +1,123 @@
+/**
+ * One index file of a segment that is being built: entries of a fixed size, appended through a mapping. Owned by its
+ * `SegmentIndexWriter`. The file is made as long as it may become and allocated a step ahead of its entries, so that no store
+ * meets a full disk; `seal` cuts it to its entries.
+ *
+ *     0        count          allocated                              capacity
+ *     ├── entries ──┼── zeros ─────┼── hole, never stored to ────────────┤
+ *
+ * Readers map the file too and touch only entries whose count was published. So it may be cut to the most entries that
+ * were ever published; when a truncation of the log left fewer, a shorter file takes its place instead.
+ */
+import { fdatasyncSync, ftruncateSync, readSync } from 'node:fs'
+import { MillraceError } from '../base/errors.ts'
+import { KIB } from '../base/limits.ts'
+import { Region } from '../format/region.ts'
+import { allocate, PAGE_BYTES, pageCeil } from '../memory/libc.ts'
+import { Mapping } from '../memory/mapping.ts'
+import { fileBytes, REPAIR_SUFFIX, removeFile, renameFile, replaceFile, withFile } from './recovery-files.ts'
+
+/** Allocation steps double from a page to this, so that the many small indexes stay small. */
+const STEP_BYTES_MAX = 64 * KIB
+
+export class SegmentIndexFile {
+  readonly #path: string
+  /** Where the entries go: the file itself, or one beside it that will take its place. */
+  readonly #target: string
+  readonly #entryBytes: number
+  readonly #entriesMax: number
+  #count = 0
+  /** The most entries that may have been published. */
+  #peakCount = 0
+  #mapping: Mapping | undefined
+  #allocatedBytes = 0
+  #changed = false
+
+  constructor(path: string, entryBytes: number, bytesMax: number, replace: boolean) {
+    this.#path = path
+    this.#target = replace ? path + REPAIR_SUFFIX : path
+    this.#entryBytes = entryBytes
+    this.#entriesMax = Math.floor(bytesMax / entryBytes)
+    if (replace) removeFile(this.#target)
+  }
+
+  get count(): number {
+    return this.#count
+  }
+
+  set count(count: number) {
+    this.#count = count
+    this.#peakCount = Math.max(this.#peakCount, count)
+  }
+
+  /** A file that was filled under a larger limit is full, not too long. */
+  get entriesMax(): number {
+    return Math.max(this.#entriesMax, this.#count)
+  }
+
+  /** The mapped file, in which the entry with number `count` may be stored. @throws DISK_FULL, IO_ERROR */
+  roomForOne(): Region {
+    const neededBytes = (this.#count + 1) * this.#entryBytes
+    if (this.#mapping === undefined || this.#mapping.bytes < neededBytes) this.#map(neededBytes)
+    const { region, bytes } = this.#mapping as Mapping
+    if (this.#allocatedBytes < neededBytes) {
+      const stepBytes = Math.min(Math.max(this.#allocatedBytes, PAGE_BYTES), STEP_BYTES_MAX)
+      const end = Math.min(Math.max(neededBytes, this.#allocatedBytes + stepBytes), bytes)
+      withFile(this.#target, 'r+', fd => allocate(fd, this.#allocatedBytes, end - this.#allocatedBytes))
+      this.#allocatedBytes = end
+    }
+    this.#changed = true
+    return region
+  }
+
+  #map(neededBytes: number): void {
+    this.release()
+    this.#mapping = Mapping.create(this.#target, Math.max(this.entriesMax * this.#entryBytes, neededBytes))
+    this.#allocatedBytes = this.#count * this.#entryBytes
+  }
+
+  /** A copy of all entries. @throws CORRUPT_INDEX when the file is shorter */
+  read(): Region {
+    return this.#readEntries(0, this.#count)
+  }
+
+  /** A copy of the last entry. There must be one. */
+  readLast(): Region {
+    return this.#readEntries(this.#count - 1, this.#count)
+  }
+
+  #readEntries(first: number, end: number): Region {
+    const bytes = Buffer.alloc((end - first) * this.#entryBytes)
+    if (bytes.length === 0) return Region.of(bytes)
+    const found = withFile(this.#target, 'r', fd => readSync(fd, bytes, 0, bytes.length, first * this.#entryBytes))
+    if (found === bytes.length) return Region.of(bytes)
+    throw new MillraceError('CORRUPT_INDEX', { path: this.#target, entries: end, missingBytes: bytes.length - found })
+  }
+
+  /** Cuts the file to its entries, makes it durable and unmaps it. @throws DISK_FULL, IO_ERROR */
+  seal(): void {
+    const bytes = this.#count * this.#entryBytes
+    const peakBytes = this.#peakCount * this.#entryBytes
+    if (this.#target !== this.#path) {
+      withFile(this.#target, 'a', fd => cut(fd, bytes))
+      renameFile(this.#target, this.#path)
+    } else if (pageCeil(peakBytes) > pageCeil(bytes)) {
+      replaceFile(this.#path, this.read().bytes)
+      this.#peakCount = this.#count
+    } else if (this.#changed || fileBytes(this.#path) !== bytes) {
+      withFile(this.#target, 'a', fd => cut(fd, bytes))
+    }
+    this.#changed = false
+    this.release()
+  }
+
+  release(): void {
+    this.#mapping?.release()
+    this.#mapping = undefined
+  }
+}
+
+function cut(fd: number, bytes: number): void {
+  ftruncateSync(fd, bytes)
+  fdatasyncSync(fd)
+}

@@ -1,0 +1,231 @@
+/**
+ * One segment as one reading thread sees it: windows onto its mapped files, made when they are needed. Used by one thread;
+ * the writer goes on appending meanwhile, in its own.
+ *
+ * The `.log` file is mapped once, as long as it is; what readers get are windows that end at the published length. One
+ * large window from the start serves all that was published when it was made, and a small one near the tail serves what
+ * came since, so that following the tail does not make a window of a gigabyte for each batch. Views of records keep
+ * their window, and it the mapping, for as long as they are referenced.
+ *
+ * The CRC of a batch is checked the first time that this thread reads the batch, and then remembered: memory that was
+ * right once is not checked again.
+ */
+import { statSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileError, MillraceError } from '../base/errors.ts'
+import { MIB } from '../base/limits.ts'
+import { segmentFileName } from '../format/file-names.ts'
+import { floorOffsetEntry, OFFSET_ENTRY, offsetEntryPosition } from '../format/offset-index.ts'
+import { BATCH, baseOffsetOf, batchBytes, checkBatch, lastOffsetOf } from '../format/record-batch.ts'
+import { Region } from '../format/region.ts'
+import { floorTimeEntry, TIME_ENTRY, timeEntryRelativeOffset } from '../format/time-index.ts'
+import { Mapping } from '../memory/mapping.ts'
+import { SEGMENT, type SegmentTable } from '../memory/segment-table.ts'
+
+/** The tail window may cover this much before the large one is made anew; a window costs time with its size. */
+const TAIL_BYTES_MAX = 64 * MIB
+/** One bit per this many bytes says that the batch which starts there was checked; no batch is shorter. */
+const CHECKED_GRANULE = 61
+
+/** Bytes of a segment: `region` begins at `position` of the file. */
+export interface Window {
+  readonly region: Region
+  readonly position: number
+}
+
+interface IndexFile {
+  readonly mapping: Mapping
+  region: Region
+}
+
+export class SegmentReader {
+  readonly baseOffset: number
+  readonly path: string
+  readonly #directory: string
+  readonly #table: SegmentTable
+  /** Entry of the segment table; valid only while the partition's generation is the one it was listed under. */
+  readonly entry: number
+  readonly #checkCrc: boolean
+  #mapping: Mapping | undefined
+  #base: Window | undefined
+  #tail: Window | undefined
+  #offsets: IndexFile | undefined
+  #times: IndexFile | undefined
+  #checked: Uint8Array | undefined
+
+  constructor(directory: string, baseOffset: number, entry: number, table: SegmentTable, checkCrc: boolean) {
+    this.baseOffset = baseOffset
+    this.path = join(directory, segmentFileName(baseOffset, 'log'))
+    this.#directory = directory
+    this.entry = entry
+    this.#table = table
+    this.#checkCrc = checkCrc
+  }
+
+  /** Published bytes. */
+  get sizeBytes(): number {
+    return this.#table.get(this.entry, SEGMENT.sizeBytes)
+  }
+
+  get maxTimestamp(): number {
+    return this.#table.get(this.entry, SEGMENT.maxTimestamp)
+  }
+
+  get maxTimestampOffset(): number {
+    return this.#table.get(this.entry, SEGMENT.maxTimestampOffset)
+  }
+
+  get offsetEntries(): number {
+    return this.#table.get(this.entry, SEGMENT.offsetEntries)
+  }
+
+  get timeEntries(): number {
+    return this.#table.get(this.entry, SEGMENT.timeEntries)
+  }
+
+  /** A window that holds at least `[position, position + 1)` and ends at a published length. */
+  window(position: number): Window {
+    const base = this.#base
+    if (base !== undefined && position < base.region.length) return base
+    const tail = this.#tail
+    if (tail !== undefined && position >= tail.position && position < tail.position + tail.region.length) return tail
+    return this.#newWindow(position)
+  }
+
+  #newWindow(position: number): Window {
+    const size = this.sizeBytes
+    if (position >= size) {
+      throw new MillraceError('CORRUPT_BATCH', { path: this.path, position, reason: 'beyond the published length' })
+    }
+    const known = this.#base?.region.length ?? 0
+    const from = known > 0 && size - position <= TAIL_BYTES_MAX && size - known <= TAIL_BYTES_MAX ? position : 0
+    const window = { region: new Region(this.#mapped(size).lend(from, size - from)), position: from }
+    if (from === 0) this.#base = window
+    else this.#tail = window
+    return window
+  }
+
+  #mapped(bytes: number): Mapping {
+    if (this.#mapping !== undefined && this.#mapping.bytes >= bytes) return this.#mapping
+    this.#mapping?.release()
+    const fileBytes = this.#fileBytes(this.path)
+    if (fileBytes < bytes) {
+      throw new MillraceError('CORRUPT_BATCH', {
+        path: this.path,
+        position: fileBytes,
+        reason: 'file is shorter than published',
+      })
+    }
+    this.#mapping = Mapping.ofPath(this.path, fileBytes)
+    return this.#mapping
+  }
+
+  #fileBytes(path: string): number {
+    try {
+      return statSync(path).size
+    } catch (error) {
+      throw fileError(error, { path })
+    }
+  }
+
+  /**
+   * The batch at `position`: its window and where it begins in there.
+   * @throws CORRUPT_BATCH with path and position, and the offset behind it where that can be told
+   */
+  batchAt(position: number): { region: Region; at: number } {
+    let window = this.window(position)
+    let at = position - window.position
+    // A window that was made before the batch was published may end inside it.
+    if (
+      at + BATCH.headerBytes > window.region.length ||
+      at + batchBytes(window.region.view, at) > window.region.length
+    ) {
+      window = this.#newWindow(position)
+      at = position - window.position
+    }
+    this.#demandSound(window.region, at, position)
+    return { region: window.region, at }
+  }
+
+  /** Demands that the batch at `at` is sound. @throws CORRUPT_BATCH */
+  #demandSound(region: Region, at: number, position: number): void {
+    if (!this.sound(region, at, position)) this.#corrupt(region, at, position)
+  }
+
+  /** True when the batch at `at` is sound; checked once per batch. */
+  sound(region: Region, at: number, position: number): boolean {
+    const granule = Math.floor(position / CHECKED_GRANULE)
+    const checked = this.#checkedBits(position)
+    const bit = 1 << (granule & 7)
+    if (((checked[granule >>> 3] as number) & bit) !== 0) return true
+    if (checkBatch(region, at, region.length, this.#checkCrc) !== undefined) return false
+    checked[granule >>> 3] = (checked[granule >>> 3] as number) | bit
+    return true
+  }
+
+  #checkedBits(position: number): Uint8Array {
+    const needed = Math.floor(position / CHECKED_GRANULE / 8) + 1
+    const bits = this.#checked
+    if (bits !== undefined && bits.length >= needed) return bits
+    const grown = new Uint8Array(Math.max(needed * 2, 1024))
+    if (bits !== undefined) grown.set(bits)
+    this.#checked = grown
+    return grown
+  }
+
+  #corrupt(region: Region, at: number, position: number): never {
+    const reason = checkBatch(region, at, region.length, this.#checkCrc) ?? 'changed'
+    const details: Record<string, string | number> = { path: this.path, position, reason }
+    // With only the records damaged the header still says where the next batch begins.
+    if (reason === 'crc' || reason === 'count') {
+      details['baseOffset'] = baseOffsetOf(region.view, at)
+      details['nextOffset'] = lastOffsetOf(region.view, at) + 1
+    }
+    throw new MillraceError('CORRUPT_BATCH', details)
+  }
+
+  // ── indexes ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Position of a batch at or before the one that holds `offset`: from here a forward scan finds it. */
+  floorPosition(offset: number): number {
+    const count = this.offsetEntries
+    if (count === 0) return 0
+    this.#offsets = this.#indexFile(this.#offsets, 'index', count * OFFSET_ENTRY.sizeBytes)
+    const { view } = this.#offsets.region
+    const entry = floorOffsetEntry(view, count, offset - this.baseOffset)
+    return entry === -1 ? 0 : offsetEntryPosition(view, entry)
+  }
+
+  /** An offset at or before the first record of this segment with a timestamp at or after the given one. */
+  floorOffsetByTime(timestamp: number): number {
+    const count = this.timeEntries
+    if (count === 0) return this.baseOffset
+    this.#times = this.#indexFile(this.#times, 'timeindex', count * TIME_ENTRY.sizeBytes)
+    const { view } = this.#times.region
+    const entry = floorTimeEntry(view, count, timestamp)
+    return entry === -1 ? this.baseOffset : this.baseOffset + timeEntryRelativeOffset(view, entry)
+  }
+
+  /** Index windows are looked at only in here, so they are unmapped by hand. */
+  #indexFile(file: IndexFile | undefined, suffix: 'index' | 'timeindex', bytes: number): IndexFile {
+    if (file !== undefined && file.region.length >= bytes) return file
+    file?.mapping.release()
+    const path = join(this.#directory, segmentFileName(this.baseOffset, suffix))
+    const fileBytes = this.#fileBytes(path)
+    if (fileBytes < bytes) throw new MillraceError('CORRUPT_INDEX', { path, fileBytes, neededBytes: bytes })
+    const mapping = Mapping.ofPath(path, fileBytes)
+    return { mapping, region: mapping.region }
+  }
+
+  /** Done with this segment; views that were handed out stay valid. */
+  release(): void {
+    this.#mapping?.release()
+    this.#offsets?.mapping.release()
+    this.#times?.mapping.release()
+    this.#mapping = undefined
+    this.#base = undefined
+    this.#tail = undefined
+    this.#offsets = undefined
+    this.#times = undefined
+  }
+}
