@@ -1,0 +1,262 @@
+/**
+ * The indexer thread: follows every log and adds the sparse index entries, off the append path. Look-ups are right
+ * however far it lags; they walk further. It works in turns of some milliseconds, so that a busy log is indexed in
+ * stretches and a quiet one soon.
+ *
+ * While it works on a partition it holds the partition's index lock: the writer does not give away segment entries then,
+ * so counts are never published into an entry that belongs to another segment.
+ */
+
+import { statSync } from 'node:fs'
+import { join } from 'node:path'
+import { isMillraceError, MillraceError } from '../engine/base/errors.ts'
+import { MIB } from '../engine/base/limits.ts'
+import { segmentFileName } from '../engine/format/file-names.ts'
+import type { ServedPartition, ServiceStart } from '../engine/log/mail.ts'
+import { type IndexCounts, SegmentIndexWriter } from '../engine/log/segment-index.ts'
+import { INDEX_LOCK, SLOT } from '../engine/memory/control-block.ts'
+import { EngineMemory } from '../engine/memory/engine-memory.ts'
+import { Mapping } from '../engine/memory/mapping.ts'
+import { SEGMENT } from '../engine/memory/segment-table.ts'
+import { ServiceLoop } from './service-loop.ts'
+
+/** Log bytes that are indexed while one lock is held. */
+const STRETCH_BYTES = 32 * MIB
+/** Between two turns. */
+const TURN_MS = 10
+/** Segments whose files stay mapped between turns; beyond it the one that was used least recently is let go. */
+const OPEN_MAX = 256
+
+interface OpenSegment {
+  readonly slot: number
+  readonly baseOffset: number
+  readonly writer: SegmentIndexWriter
+  log: Mapping
+}
+
+interface Listed {
+  readonly entry: number
+  readonly isActive: boolean
+}
+
+class IndexerLoop extends ServiceLoop {
+  readonly #open = new Map<number, OpenSegment>()
+  /** Base offset of the first segment of each slot that is not indexed to its end. */
+  readonly #unfinished = new Map<number, number>()
+  /** Segments that cannot be indexed, by slot: damaged bytes are reported once, and not walked again. */
+  readonly #stuck = new Map<number, number>()
+  #nextTurnMs = 0
+  #settling = false
+
+  protected override order(): void {
+    throw new MillraceError('INVALID_ARGUMENT', { thread: 'indexer' })
+  }
+
+  protected override hasWork(): boolean {
+    return performance.now() >= this.#nextTurnMs && this.memory.anyDirty
+  }
+
+  protected override parkMs(): number {
+    return this.memory.anyDirty ? Math.max(1, this.#nextTurnMs - performance.now()) : super.parkMs()
+  }
+
+  protected override work(): boolean {
+    const nowMs = performance.now()
+    if (nowMs < this.#nextTurnMs && !this.#settling) return false
+    this.#nextTurnMs = nowMs + TURN_MS
+    let worked = false
+    for (let group = 0; group < EngineMemory.dirtyGroups; group++) {
+      for (let bits = this.memory.takeDirty(group); bits !== 0; bits &= bits - 1) {
+        this.#turn(group * 32 + (31 - Math.clz32(bits & -bits)))
+        worked = true
+      }
+    }
+    return worked
+  }
+
+  #turn(slot: number): void {
+    const partition = this.partitions.get(slot) ?? this.#announced(slot)
+    const { control } = this.memory
+    if (partition === undefined || !control.swap(slot, SLOT.indexLock, INDEX_LOCK.free, INDEX_LOCK.indexer)) {
+      if (partition !== undefined) this.memory.markDirty(slot) // the writer is removing segments: next turn
+      return
+    }
+    try {
+      if (control.get(slot, SLOT.slotGeneration) === partition.slotGeneration) this.#indexSegments(partition)
+    } catch (error) {
+      this.#drop(slot)
+      this.#report(slot, error)
+    } finally {
+      control.set(slot, SLOT.indexLock, INDEX_LOCK.free)
+    }
+  }
+
+  /** A partition whose announcement has not been read yet. */
+  #announced(slot: number): ServedPartition | undefined {
+    this.readMail()
+    return this.partitions.get(slot)
+  }
+
+  /** A full disk passes; damage stays. Either way the log is not affected, only look-ups walk further. */
+  #report(slot: number, error: unknown): void {
+    this.warn(error)
+    if (isMillraceError(error, 'CORRUPT_BATCH')) this.#stuck.set(slot, this.#unfinished.get(slot) ?? 0)
+  }
+
+  #indexSegments(partition: ServedPartition): void {
+    const { slot } = partition
+    let budget = STRETCH_BYTES
+    for (const listed of this.#list(slot)) {
+      const { segments } = this.memory
+      const baseOffset = segments.get(listed.entry, SEGMENT.baseOffset)
+      if (baseOffset < (this.#unfinished.get(slot) ?? 0)) continue
+      if (this.#stuck.get(slot) === baseOffset) continue
+      const done = this.#indexSegment(partition, baseOffset, listed, budget)
+      budget -= done
+      if (segments.get(listed.entry, SEGMENT.indexedPosition) < segments.get(listed.entry, SEGMENT.sizeBytes)) {
+        this.memory.markDirty(slot) // the rest in another turn
+        return
+      }
+    }
+  }
+
+  #list(slot: number): Listed[] {
+    const { control, segments } = this.memory
+    const listed: Listed[] = []
+    const snapshot = control.snapshot(slot)
+    if (snapshot === undefined) {
+      this.memory.markDirty(slot)
+      return listed
+    }
+    for (let entry = snapshot.headSegment; entry >= 0 && listed.length < snapshot.segmentCount; ) {
+      const next = segments.get(entry, SEGMENT.nextSegment)
+      listed.push({ entry, isActive: next < 0 })
+      entry = next
+    }
+    return listed
+  }
+
+  /** Returns the bytes that were indexed. */
+  #indexSegment(partition: ServedPartition, baseOffset: number, listed: Listed, budget: number): number {
+    const { segments } = this.memory
+    const { slot } = partition
+    const published = segments.get(listed.entry, SEGMENT.sizeBytes)
+    const before = segments.get(listed.entry, SEGMENT.indexedPosition)
+    if (published === 0 || (published === before && listed.isActive)) return 0
+    const open = this.#opened(partition, baseOffset, listed.entry, published)
+    const to = published - before <= budget ? published : this.#boundary(open, before, budget, published)
+    this.#publish(listed.entry, open.writer.extend(open.log.region, to))
+    if (!listed.isActive && to === published) {
+      this.#publish(listed.entry, open.writer.finish())
+      this.#drop(slot)
+      this.#unfinished.set(slot, baseOffset + 1)
+    }
+    return to - before
+  }
+
+  /** End of the last whole batch within the budget, at least one batch further. */
+  #boundary(open: OpenSegment, from: number, budget: number, published: number): number {
+    const { view } = open.log.region
+    let at = from
+    while (at < published) {
+      const bytes = 12 + view.getInt32(at + 8)
+      if (bytes <= 12 || at + bytes > published) return published // damage: let `extend` say what it is
+      if (at > from && at + bytes - from > budget) break
+      at += bytes
+    }
+    return at
+  }
+
+  #publish(entry: number, counts: IndexCounts): void {
+    const { segments } = this.memory
+    // Entries are complete before their count is stored, and readers load the count first.
+    segments.set(entry, SEGMENT.offsetEntries, counts.offsetEntries)
+    segments.set(entry, SEGMENT.timeEntries, counts.timeEntries)
+    segments.set(entry, SEGMENT.indexedPosition, counts.indexedPosition)
+  }
+
+  #opened(partition: ServedPartition, baseOffset: number, entry: number, bytes: number): OpenSegment {
+    const { slot, directory, indexBytesMax, indexIntervalBytes } = partition
+    const known = this.#open.get(slot)
+    if (known?.baseOffset === baseOffset) {
+      if (known.log.bytes < bytes) {
+        known.log.release()
+        known.log = this.#mapLog(directory, baseOffset)
+      }
+      this.#open.delete(slot) // to the young end
+      this.#open.set(slot, known)
+      return known
+    }
+    this.#drop(slot)
+    const { segments } = this.memory
+    const log = this.#mapLog(directory, baseOffset)
+    const writer = new SegmentIndexWriter({ directory, baseOffset, indexIntervalBytes, indexBytesMax })
+    const open: OpenSegment = { slot, baseOffset, writer, log }
+    this.#open.set(slot, open)
+    writer.resume(
+      {
+        offsetEntries: segments.get(entry, SEGMENT.offsetEntries),
+        timeEntries: segments.get(entry, SEGMENT.timeEntries),
+        indexedPosition: segments.get(entry, SEGMENT.indexedPosition),
+      },
+      log.region,
+    )
+    this.#evict()
+    return open
+  }
+
+  #mapLog(directory: string, baseOffset: number): Mapping {
+    const path = join(directory, segmentFileName(baseOffset, 'log'))
+    return Mapping.ofPath(path, statSync(path).size)
+  }
+
+  #evict(): void {
+    for (const slot of this.#open.keys()) {
+      if (this.#open.size <= OPEN_MAX) return
+      this.#drop(slot)
+    }
+  }
+
+  #drop(slot: number): void {
+    const open = this.#open.get(slot)
+    if (open === undefined) return
+    this.#open.delete(slot)
+    open.writer.release()
+    open.log.release()
+  }
+
+  protected override forget(slot: number): void {
+    this.#drop(slot)
+    this.#unfinished.delete(slot)
+    this.#stuck.delete(slot)
+  }
+
+  /** The writers have flushed and append nothing more: indexes everything to the end and closes the files. */
+  protected override settle(): void {
+    this.#settling = true
+    while (this.work()) {
+      // one stretch of each dirty partition per turn
+    }
+    for (const [slot, { baseOffset, writer }] of this.#open) {
+      const listed = this.#list(slot).find(
+        ({ entry }) => this.memory.segments.get(entry, SEGMENT.baseOffset) === baseOffset,
+      )
+      if (listed === undefined) continue
+      try {
+        this.#publish(listed.entry, writer.finish())
+      } catch (error) {
+        this.warn(error)
+      }
+    }
+    for (const slot of [...this.#open.keys()]) this.#drop(slot)
+  }
+
+  protected override stopped(): void {
+    for (const slot of [...this.#open.keys()]) this.#drop(slot)
+  }
+}
+
+/** Piscina's entry point: runs until the engine stops. */
+export default function runIndexer(start: ServiceStart): void {
+  new IndexerLoop(start).run()
+}

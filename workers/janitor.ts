@@ -1,0 +1,75 @@
+/**
+ * The janitor thread: allocates disk blocks and memory ahead of the tails, and deletes files. Allocation first, because a
+ * writer may be waiting for it; a full disk shows here as an error and not as a SIGBUS in the writer.
+ *
+ * A large allocation is prefaulted in pieces and answered after each, so that the writer goes on while the rest follows.
+ * For a durable topic a piece is also flushed before it is handed over: prefaulted pages are dirty, and the next small
+ * flush would have to write them all.
+ */
+import { fdatasyncSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileError, isMillraceError, MillraceError } from '../engine/base/errors.ts'
+import { failpoint } from '../engine/base/failpoints.ts'
+import { MIB } from '../engine/base/limits.ts'
+import { segmentFileName } from '../engine/format/file-names.ts'
+import type { ServiceStart } from '../engine/log/mail.ts'
+import { ALLOCATE_FLAG } from '../engine/log/services.ts'
+import { allocate, pageCeil, pageFloor, prefaultForWrite } from '../engine/memory/libc.ts'
+import { ORDER, type ServiceMessage } from '../engine/memory/service-ring.ts'
+import { replyTo, ServiceLoop } from './service-loop.ts'
+
+/** Prefaulted between two answers. */
+const PIECE_BYTES = 4 * MIB
+
+class JanitorLoop extends ServiceLoop {
+  protected override order(message: ServiceMessage, answer: (reply: ServiceMessage) => void): void {
+    if (message.kind === ORDER.allocate) this.#allocate(message, answer)
+    else this.#remove(message)
+  }
+
+  #allocate(message: ServiceMessage, answer: (reply: ServiceMessage) => void): void {
+    const { fd, a: from, b: to, c: address } = message
+    let done = from
+    try {
+      allocate(fd, from, to - from)
+      while (done < to) {
+        const end = Math.min(pageFloor(done) + PIECE_BYTES, to)
+        const first = pageFloor(done)
+        prefaultForWrite(BigInt(address + first), pageCeil(end) - first)
+        if ((message.status & ALLOCATE_FLAG.sync) !== 0) this.#sync(fd)
+        done = end
+        if (done < to) answer({ ...replyTo(message, done), c: 0 })
+      }
+      answer(replyTo(message, done))
+    } catch (error) {
+      answer(replyTo(message, done, error))
+    }
+  }
+
+  #sync(fd: number): void {
+    try {
+      fdatasyncSync(fd)
+    } catch (error) {
+      throw new MillraceError('FLUSH_FAILED', {}, error)
+    }
+  }
+
+  #remove(message: ServiceMessage): void {
+    const partition = this.partition(message)
+    if (partition === undefined) return // the whole folder is being deleted
+    failpoint('delete-before-unlink')
+    for (const suffix of ['log', 'index', 'timeindex'] as const) {
+      const path = join(partition.directory, segmentFileName(message.a, suffix))
+      try {
+        rmSync(path, { force: true })
+      } catch (error) {
+        this.warn(isMillraceError(error) ? error : fileError(error, { path }))
+      }
+    }
+  }
+}
+
+/** Piscina's entry point: runs until the engine stops. */
+export default function runJanitor(start: ServiceStart): void {
+  new JanitorLoop(start).run()
+}

@@ -1,0 +1,398 @@
+/**
+ * The writer thread: runs as one long task of the writer pool, owns its share of the partitions, and is alone in changing
+ * them. A pass takes requests off the rings of all producers, replies off the rings of the services, and mail; then it
+ * wakes whom it answered. With nothing to do it spins for a few microseconds and parks.
+ *
+ * The loop never waits for a producer or a service: what cannot go on now is kept with its partition and tried again
+ * when the reply is there. It ends when the engine stops, after everything is flushed and closed.
+ */
+import type { MessagePort } from 'node:worker_threads'
+import { systemClock } from '../engine/base/clock.ts'
+import { MillraceError, toErrorData } from '../engine/base/errors.ts'
+import { invariant } from '../engine/base/invariant.ts'
+import type { DetachedPartition, Mail, ProducerAttachment, WriterStart } from '../engine/log/mail.ts'
+import { type AttachedProducer, PartitionHost } from '../engine/log/partition-host.ts'
+import { PartitionLog, type PartitionState } from '../engine/log/partition-log.ts'
+import { ALLOCATE_FLAG, type LogServices, type SealOrder } from '../engine/log/services.ts'
+import { ERROR_CODES, REQUEST, WriterEnd } from '../engine/memory/append-channel.ts'
+import { SLOT } from '../engine/memory/control-block.ts'
+import { EngineMemory, SERVICE, STOP_PHASE } from '../engine/memory/engine-memory.ts'
+import { SegmentEntries } from '../engine/memory/segment-table.ts'
+import { ORDER, type ServiceMessage, writerServiceEnd } from '../engine/memory/service-ring.ts'
+import { SlabArena } from '../engine/memory/slab-arena.ts'
+import { WakeCell } from '../engine/memory/wake-cell.ts'
+import { LATER, Mailbox } from './mailbox.ts'
+
+/** Requests of one producer per pass, so that one busy producer does not keep the others waiting. */
+const REQUESTS_PER_PASS = 64
+/** Passes without work before parking: some 10 µs, about what a wake-up costs. */
+const SPIN_PASSES = 200
+const PARK_MS = 1_000
+/** A partition that was not appended to for this long gives back what was allocated ahead of its tail. */
+const IDLE_MS = 10_000
+const TICK_MS = 500
+
+type ServiceEnd = ReturnType<typeof writerServiceEnd>
+
+class WriterLoop implements LogServices {
+  readonly #memory: EngineMemory
+  readonly #cell: WakeCell
+  readonly #mailbox: Mailbox
+  readonly #flusher: ServiceEnd
+  readonly #janitor: ServiceEnd
+  readonly #entries: SegmentEntries
+  readonly #hosts = new Map<number, PartitionHost>()
+  readonly #producers = new Map<number, AttachedProducer>()
+  #producerList: AttachedProducer[] = []
+  /** Orders that found their ring full, in order. */
+  readonly #backlog: { end: ServiceEnd; message: ServiceMessage; thread: number }[] = []
+  readonly #detaching = new Map<number, { reply: number | undefined; cut: boolean }>()
+  #settle: number | undefined
+  #nextTickMs = 0
+
+  constructor(start: WriterStart) {
+    this.#memory = new EngineMemory(start.memory)
+    this.#cell = this.#memory.cell(start.thread)
+    this.#mailbox = new Mailbox(start.port as MessagePort, this.#memory, start.thread)
+    this.#flusher = writerServiceEnd(start.flusherRing)
+    this.#janitor = writerServiceEnd(start.janitorRing)
+    this.#entries = new SegmentEntries(this.#memory.segments, start.thread, start.writers)
+  }
+
+  run(): DetachedPartition[] {
+    let idlePasses = 0
+    for (;;) {
+      if (this.#pass()) {
+        idlePasses = 0
+        continue
+      }
+      if (this.#memory.stopPhase >= STOP_PHASE.writers && this.#settle === undefined && this.#quiet) break
+      if (++idlePasses < SPIN_PASSES) continue
+      this.#park()
+      idlePasses = 0
+    }
+    const closed = [...this.#hosts.keys()].map(slot => this.#close(slot, true))
+    this.#mailbox.close()
+    return closed
+  }
+
+  /** Does what there is to do; false when there was nothing. */
+  #pass(): boolean {
+    let worked = this.#mailbox.read(mail => this.#handle(mail))
+    if (this.#takeReplies()) worked = true
+    if (this.#takeRequests()) worked = true
+    if (this.#pushBacklog()) worked = true
+    this.#tick()
+    if (this.#detaching.size > 0) this.#finishDetaching()
+    if (this.#settle !== undefined) this.#trySettle()
+    for (const producer of this.#producerList) {
+      if (!producer.answered) continue
+      producer.answered = false
+      producer.cell.wake()
+    }
+    return worked
+  }
+
+  #park(): void {
+    this.#cell.announce()
+    if (this.#hasWork()) this.#cell.cancel()
+    else this.#cell.wait(PARK_MS)
+  }
+
+  #hasWork(): boolean {
+    if (this.#mailbox.waiting || this.#flusher.replies.waiting || this.#janitor.replies.waiting) return true
+    return this.#producerList.some(producer => producer.channel.requests.peek() !== -1)
+  }
+
+  /** Nothing is under way in any partition. */
+  get #quiet(): boolean {
+    if (this.#backlog.length > 0 || this.#hasWork()) return false
+    for (const host of this.#hosts.values()) if (!host.idle) return false
+    return true
+  }
+
+  // ── requests ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #takeRequests(): boolean {
+    let worked = false
+    for (const producer of this.#producerList) {
+      const { requests } = producer.channel
+      for (let count = 0; count < REQUESTS_PER_PASS; count++) {
+        const at = requests.peek()
+        if (at === -1) break
+        this.#takeRequest(producer, requests.words, at)
+        requests.release()
+        worked = true
+      }
+    }
+    return worked
+  }
+
+  #takeRequest(producer: AttachedProducer, words: Int32Array, at: number): void {
+    const slot = words[at + REQUEST.slot] as number
+    const id = words[at + REQUEST.id] as number
+    const firstSlab = words[at + REQUEST.firstSlab] as number
+    const slabCount = words[at + REQUEST.slabCount] as number
+    const host = this.#hosts.get(slot)
+    if (host === undefined || (host.log.slotGeneration | 0) !== words[at + REQUEST.slotGeneration]) {
+      this.#refuseUnknown(producer, id, firstSlab, slabCount)
+      return
+    }
+    const error = host.request(
+      producer,
+      id,
+      firstSlab,
+      slabCount,
+      words[at + REQUEST.batchBytes] as number,
+      words[at + REQUEST.flags] as number,
+    )
+    if (error !== undefined) this.#stop(host, error)
+  }
+
+  #refuseUnknown(producer: AttachedProducer, id: number, firstSlab: number, slabCount: number): void {
+    producer.arena.free(firstSlab, slabCount)
+    PartitionHost.refuse(producer, id, 'UNKNOWN_TOPIC_OR_PARTITION')
+  }
+
+  /** A bug or a failed flush stops one partition; the others go on. */
+  #stop(host: PartitionHost, error: unknown): void {
+    const data = toErrorData(error)
+    host.fail(data.code)
+    const { slot, slotGeneration } = host.log
+    this.#mailbox.post({ kind: 'partition-failed', slot, slotGeneration, error: data })
+  }
+
+  // ── services ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  allocate(slot: number, fd: number, from: number, to: number, address: number, sync: boolean): void {
+    const status = sync ? ALLOCATE_FLAG.sync : 0
+    this.#order(this.#janitor, SERVICE.janitor, ORDER.allocate, slot, fd, status, from, to, address)
+  }
+
+  flush(slot: number, fd: number, offset: number, baseOffset: number): void {
+    this.#order(this.#flusher, SERVICE.flusher, ORDER.flush, slot, fd, 0, offset, baseOffset, 0)
+  }
+
+  seal(slot: number, order: SealOrder): void {
+    const { fd, finalBytes, address, mappedBytes } = order
+    this.#order(this.#flusher, SERVICE.flusher, ORDER.seal, slot, fd, 0, finalBytes, address, mappedBytes)
+  }
+
+  remove(slot: number, baseOffset: number): void {
+    this.#order(this.#janitor, SERVICE.janitor, ORDER.remove, slot, -1, 0, baseOffset, 0, 0)
+  }
+
+  dirty(slot: number): void {
+    this.#memory.markDirty(slot)
+  }
+
+  moved(slot: number): void {
+    this.#memory.notifyReaders(slot)
+  }
+
+  #order(
+    end: ServiceEnd,
+    thread: number,
+    kind: number,
+    slot: number,
+    fd: number,
+    status: number,
+    a: number,
+    b: number,
+    c: number,
+  ): void {
+    const slotGeneration = this.#memory.control.get(slot, SLOT.slotGeneration)
+    const message: ServiceMessage = { kind, slot, slotGeneration, fd, status, a, b, c }
+    if (this.#backlog.length > 0 || !end.orders.push(message)) this.#backlog.push({ end, message, thread })
+    this.#memory.cell(thread).wake()
+  }
+
+  #pushBacklog(): boolean {
+    let pushed = 0
+    for (const { end, message, thread } of this.#backlog) {
+      if (!end.orders.push(message)) break
+      this.#memory.cell(thread).wake()
+      pushed += 1
+    }
+    if (pushed > 0) this.#backlog.splice(0, pushed)
+    return pushed > 0
+  }
+
+  #takeReplies(): boolean {
+    let worked = false
+    for (const end of [this.#flusher, this.#janitor]) {
+      for (;;) {
+        const reply = end.replies.shift()
+        if (reply === undefined) break
+        worked = true
+        const host = this.#hosts.get(reply.slot)
+        invariant(host !== undefined, 'a partition stays until its orders are answered')
+        this.#takeReply(host, reply)
+      }
+    }
+    return worked
+  }
+
+  #takeReply(host: PartitionHost, reply: ServiceMessage): void {
+    const code = reply.status === 0 ? undefined : ERROR_CODES[reply.status - 1]
+    const { log } = host
+    if (reply.kind === ORDER.allocate) {
+      log.allocated(reply.a, reply.c === 1)
+      if (code === 'DISK_FULL' || code === 'IO_ERROR') host.refuseWaiting(code)
+    } else if (reply.kind === ORDER.flush)
+      log.flushed(code === undefined ? reply.a : log.flushedOffset, code === undefined)
+    else log.sealed(code === undefined)
+    if (code === 'FLUSH_FAILED' && host.failure === undefined) {
+      this.#stop(host, new MillraceError('FLUSH_FAILED', { flushedOffset: log.flushedOffset }))
+      return
+    }
+    host.acknowledge()
+    const error = host.retry()
+    if (error !== undefined) this.#stop(host, error)
+  }
+
+  // ── time ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #tick(): void {
+    const nowMs = systemClock.monotonicMs()
+    if (nowMs < this.#nextTickMs) return
+    this.#nextTickMs = nowMs + TICK_MS
+    for (const host of this.#hosts.values()) {
+      if (host.failure !== undefined) continue
+      if (host.log.flushOverdue()) host.log.flush()
+      host.log.releaseAhead(IDLE_MS)
+    }
+  }
+
+  // ── mail ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #handle(mail: Mail): unknown {
+    switch (mail.kind) {
+      case 'adopt':
+        return this.#adopt(mail.state)
+      case 'attach':
+        return this.#attach(mail.attachment)
+      case 'detach-producer':
+        return this.#detachProducer(mail.producerId)
+      case 'configure':
+        this.#host(mail.slot).log.config = mail.config
+        return undefined
+      case 'retention':
+        return this.#retention(mail.nowMs)
+      case 'delete-records': {
+        const { log } = this.#host(mail.slot)
+        log.deleteRecordsBefore(mail.offset)
+        return log.logStartOffset
+      }
+      case 'flush':
+        this.#host(mail.slot).log.flush()
+        return undefined
+      case 'detach':
+        this.#host(mail.slot)
+        this.#detaching.set(mail.slot, { reply: mail.reply, cut: mail.cut })
+        return LATER
+      case 'settle':
+        this.#settle = mail.reply
+        return LATER
+      default:
+        throw new MillraceError('INVALID_ARGUMENT', { mail: mail.kind })
+    }
+  }
+
+  #host(slot: number): PartitionHost {
+    const host = this.#hosts.get(slot)
+    if (host === undefined) throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', { slot })
+    return host
+  }
+
+  #adopt(state: PartitionState): undefined {
+    invariant(!this.#hosts.has(state.slot), 'a slot holds one partition')
+    const { control, segments } = this.#memory
+    const shared = { control, table: segments, entries: this.#entries, services: this, clock: systemClock }
+    this.#hosts.set(state.slot, new PartitionHost(new PartitionLog(state, shared)))
+  }
+
+  #attach(attachment: ProducerAttachment): undefined {
+    this.#producers.set(attachment.producerId, {
+      id: attachment.producerId,
+      channel: new WriterEnd(attachment.channel),
+      arena: new SlabArena(attachment.arena),
+      cell: new WakeCell(new Int32Array(attachment.cell), 0),
+      answered: false,
+    })
+    this.#producerList = [...this.#producers.values()]
+  }
+
+  /** The producer's thread pushes nothing any more; afterwards this thread does not look at its memory again. */
+  #detachProducer(producerId: number): undefined {
+    const producer = this.#producers.get(producerId)
+    if (producer === undefined) return
+    while (this.#takeRequests()) {
+      // what was pushed before the producer went is appended
+    }
+    for (const host of this.#hosts.values()) host.forget(producer)
+    this.#producers.delete(producerId)
+    this.#producerList = [...this.#producers.values()]
+  }
+
+  #retention(nowMs: number): number {
+    let removed = 0
+    for (const host of this.#hosts.values()) {
+      if (host.failure !== undefined || this.#detaching.has(host.log.slot)) continue
+      try {
+        removed += host.log.removeBelowStart() + host.log.applyRetention(nowMs)
+      } catch (error) {
+        if (!(error instanceof MillraceError)) throw error
+        this.#mailbox.post({ kind: 'warning', error: toErrorData(error) }) // a full disk while rolling: the next pass tries again
+      }
+    }
+    return removed
+  }
+
+  #finishDetaching(): void {
+    for (const [slot, { reply, cut }] of this.#detaching) {
+      const host = this.#host(slot)
+      host.refuseWaiting('UNKNOWN_TOPIC_OR_PARTITION')
+      if (!host.idle) continue
+      this.#detaching.delete(slot)
+      const described = this.#close(slot, cut)
+      if (reply !== undefined) this.#mailbox.answer(reply, described)
+    }
+  }
+
+  #close(slot: number, cut: boolean): DetachedPartition {
+    const { log, failure } = this.#host(slot)
+    const described: DetachedPartition = {
+      slot,
+      slotGeneration: log.slotGeneration,
+      segments: log.describe(),
+      logStartOffset: log.logStartOffset,
+      logEndOffset: log.logEndOffset,
+      flushedOffset: log.flushedOffset,
+      leaderEpoch: log.leaderEpoch,
+    }
+    log.close(cut && failure === undefined)
+    this.#hosts.delete(slot)
+    return described
+  }
+
+  /** Everything that was pushed is appended and flushed; then the answer goes out. */
+  #trySettle(): void {
+    if (!this.#quiet) return
+    let flushing = false
+    for (const host of this.#hosts.values()) {
+      if (host.failure !== undefined) continue
+      host.log.flush()
+      flushing ||= host.log.busy
+    }
+    if (flushing) return
+    const reply = this.#settle as number
+    this.#settle = undefined
+    this.#mailbox.answer(reply, undefined)
+  }
+}
+
+/** Piscina's entry point: runs until the engine stops and returns how each partition stood then. */
+export default function runWriter(start: WriterStart): DetachedPartition[] {
+  return new WriterLoop(start).run()
+}
