@@ -1,0 +1,431 @@
+/**
+ * A running engine over one data directory: opens it, owns its threads and its metadata, and closes it again. Everything
+ * in here runs in the thread that opened the directory, and none of it is on the append or the fetch path: producers and
+ * readers talk to the writers and the mapped files themselves.
+ */
+import { randomUUID } from 'node:crypto'
+import { EventEmitter } from 'node:events'
+import { readdirSync, readFileSync, renameSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileError, fromErrorData, MillraceError } from '../base/errors.ts'
+import { failpoint } from '../base/failpoints.ts'
+import { checkTopicName } from '../format/file-names.ts'
+import type { DetachedPartition, WorkerEvent } from '../log/mail.ts'
+import type { PartitionLocation } from '../log/partition-reader.ts'
+import type { RecoveryReport } from '../log/recovery-types.ts'
+import { checkTopicConfigs, effectiveTopicConfig, parseTopicConfig } from '../log/topic-config.ts'
+import { createEngineMemory, EngineMemory } from '../memory/engine-memory.ts'
+import type { CheckpointEntry } from '../store/checkpoints.ts'
+import type { ClampedOffset } from '../store/offsets.ts'
+import { Store } from '../store/store.ts'
+import type { NamedTopic } from '../store/topics.ts'
+import { DirectoryLock } from './directory-lock.ts'
+import type { ResolvedOptions } from './options.ts'
+import { type HostedPartition, Partitions, type PartitionToOpen } from './partitions.ts'
+import { Producers } from './producers.ts'
+import { Threads } from './threads.ts'
+import type { ClientTopic } from './topic-metadata.ts'
+
+/** What a running engine tells: see docs/API.md#events. */
+export interface BrokerEvents {
+  /** Recovery found something other than a sound log. */
+  recovered: [partition: PartitionLocation, reports: readonly RecoveryReport[]]
+  /** Committed offsets lay above the recovered end of their partition and were lowered to it. */
+  offsetsClamped: [topic: string, partition: number, clamped: readonly ClampedOffset[]]
+  /** A partition stopped; appends to it fail with this error. */
+  partitionFailed: [partition: PartitionLocation, error: MillraceError]
+  /** A writer thread died and was replaced. */
+  writerRestarted: [writer: number, error: MillraceError]
+  /** Something failed that does not affect records, such as an index entry that a full disk had no room for. */
+  warning: [error: MillraceError]
+}
+
+const DELETED_SUFFIX = '-delete'
+
+export class Broker extends EventEmitter<BrokerEvents> {
+  readonly directory: string
+  readonly options: ResolvedOptions
+  readonly memory: EngineMemory
+  readonly store: Store
+  readonly producers: Producers
+  readonly #lock: DirectoryLock
+  readonly #threads: Threads
+  readonly #partitions: Partitions
+  readonly #byTopic = new Map<string, HostedPartition[]>()
+  readonly #checkpointed = new Map<number, string>()
+  readonly #timers: NodeJS.Timeout[] = []
+  /** Background work that close waits for: repairs, restarts, retention, checkpoints. */
+  readonly #background = new Set<Promise<unknown>>()
+  /** Operations on topics, one at a time. */
+  #adminQueue: Promise<unknown> = Promise.resolve()
+  #closing: Promise<void> | undefined
+  #sound = true
+
+  private constructor(directory: string, options: ResolvedOptions, lock: DirectoryLock, store: Store) {
+    super()
+    this.directory = directory
+    this.options = options
+    this.#lock = lock
+    this.store = store
+    this.memory = new EngineMemory(createEngineMemory(directory))
+    this.#threads = new Threads(this.memory, options, {
+      event: event => this.#workerEvent(event),
+      writerCrashed: (writer, error) => this.#inBackground(this.#writerCrashed(writer, error)),
+      serviceCrashed: (service, error) => {
+        this.emit('warning', new MillraceError('WRITER_CRASHED', { service }, error))
+        this.#threads.restartService(service)
+        this.#partitions.serveTo(this.#threads.service(service))
+      },
+    })
+    this.producers = new Producers(this.#threads)
+    this.#partitions = new Partitions(directory, this.memory, this.#threads, {
+      recovered: (partition, reports, logEndOffset) => this.#recovered(partition, reports, logEndOffset),
+      failed: (partition, error) => {
+        this.#sound = false
+        this.emit('partitionFailed', partition, error)
+      },
+    })
+  }
+
+  /** @throws DIRECTORY_LOCKED, NEWER_FORMAT, CORRUPT_STORE, DISK_FULL, IO_ERROR */
+  static async open(directory: string, options: ResolvedOptions, events: (broker: Broker) => void): Promise<Broker> {
+    const lock = DirectoryLock.take(directory)
+    let store: Store | undefined
+    try {
+      store = Store.open(directory)
+      const broker = new Broker(directory, options, lock, store)
+      events(broker)
+      try {
+        await broker.#start()
+      } catch (error) {
+        broker.#sound = false
+        await broker.#shutDown()
+        throw error
+      }
+      return broker
+    } catch (error) {
+      await store?.close()
+      lock.release()
+      throw error
+    }
+  }
+
+  async #start(): Promise<void> {
+    const clean = this.store.takeCleanShutdown() !== undefined
+    const topics = this.store.topics.list()
+    await this.#removeDeleted()
+    const list = topics.flatMap(topic => this.#toOpen(topic, 0))
+    const hosted = await this.#partitions.open(list, clean)
+    for (const partition of hosted) this.#list(partition)
+    this.#every(this.options.checkpointMs, () => this.#storeCheckpoints())
+    this.#every(this.options.retentionCheckMs, () => this.applyRetention())
+  }
+
+  #toOpen(topic: NamedTopic, from: number): PartitionToOpen[] {
+    const checkpoints = this.store.checkpoints.ofTopic(topic.topicId)
+    const config = parseTopicConfig(topic.config)
+    const list: PartitionToOpen[] = []
+    for (let partition = from; partition < topic.partitions; partition++) {
+      const { topicId } = topic
+      list.push({ topic: topic.topic, topicId, partition, config, checkpoint: checkpoints.get(partition) })
+    }
+    return list
+  }
+
+  #list(partition: HostedPartition): void {
+    const list = this.#byTopic.get(partition.topic) ?? []
+    list[partition.partition] = partition
+    this.#byTopic.set(partition.topic, list)
+  }
+
+  #recovered(location: PartitionLocation, reports: readonly RecoveryReport[], logEndOffset: number): void {
+    const partition = this.#partitions.bySlot(location.slot)
+    if (partition === undefined) return
+    const clamped = this.store.offsets.clampOffsets(partition.topicId, partition.partition, logEndOffset)
+    if (clamped.length > 0) this.emit('offsetsClamped', partition.topic, partition.partition, clamped)
+    if (reports.length > 0) this.emit('recovered', partition, reports)
+  }
+
+  // ── topics ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** @throws INVALID_TOPIC_NAME, TOPIC_ALREADY_EXISTS, INVALID_PARTITIONS, INVALID_CONFIG, DISK_FULL, IO_ERROR */
+  createTopic(
+    topic: string,
+    partitions: number,
+    config: Readonly<Record<string, string | number | boolean>>,
+  ): Promise<string> {
+    return this.#administer(async () => {
+      checkTopicName(topic)
+      const checked = checkTopicConfigs(config)
+      const created = this.store.topics.create(topic, partitions, checked)
+      await this.#bringUp({ topic, ...created }, 0)
+      return created.topicId as string
+    })
+  }
+
+  /** @throws UNKNOWN_TOPIC_OR_PARTITION, INVALID_PARTITIONS */
+  createPartitions(topic: string, partitions: number): Promise<void> {
+    return this.#administer(async () => {
+      const before = this.#stored(topic)
+      if (partitions <= before.partitions) {
+        throw new MillraceError('INVALID_PARTITIONS', { topic, partitions, existing: before.partitions })
+      }
+      await this.#bringUp({ topic, ...this.store.topics.setPartitions(topic, partitions) }, before.partitions)
+    })
+  }
+
+  async #bringUp(topic: NamedTopic, from: number): Promise<void> {
+    for (const partition of await this.#partitions.open(this.#toOpen(topic, from), false)) this.#list(partition)
+    this.memory.bumpMetadataVersion()
+  }
+
+  /** Sets keys, or removes those whose value is null. @throws UNKNOWN_TOPIC_OR_PARTITION, INVALID_CONFIG */
+  alterConfig(topic: string, entries: Readonly<Record<string, string | number | boolean | null>>): Promise<void> {
+    return this.#administer(async () => {
+      const config = { ...this.#stored(topic).config }
+      for (const [key, value] of Object.entries(entries)) {
+        if (value === null) delete config[key]
+        else Object.assign(config, checkTopicConfigs({ [key]: value }))
+      }
+      this.store.topics.setConfig(topic, config)
+      const parsed = parseTopicConfig(config)
+      await Promise.all(
+        (this.#byTopic.get(topic) ?? []).map(partition => {
+          partition.config = parsed
+          return this.#threads
+            .writer(partition.writer)
+            .request({ kind: 'configure', slot: partition.slot, config: parsed })
+        }),
+      )
+      this.memory.bumpMetadataVersion()
+    })
+  }
+
+  /** The topic's records are gone when this resolves; views that were read stay valid. @throws UNKNOWN_TOPIC_OR_PARTITION */
+  deleteTopic(topic: string): Promise<void> {
+    return this.#administer(async () => {
+      this.#stored(topic)
+      const partitions = this.#byTopic.get(topic) ?? []
+      this.#byTopic.delete(topic)
+      this.memory.bumpMetadataVersion()
+      await this.#partitions.remove(partitions)
+      // Renamed first, so that a crash before the folders are gone leaves nothing under the topic's name.
+      const paths = partitions.map(partition => this.#renameDeleted(partition))
+      await this.store.topics.delete(topic)
+      await this.#threads.runJob({ kind: 'remove-folders', paths })
+    })
+  }
+
+  #renameDeleted({ directory, topicId, partition }: HostedPartition): string {
+    // By id: the topic's own name may be too long for a suffix.
+    const deleted = join(this.directory, `${topicId}-${partition}${DELETED_SUFFIX}`)
+    try {
+      renameSync(directory, deleted)
+    } catch (error) {
+      throw fileError(error, { directory })
+    }
+    return deleted
+  }
+
+  /** Folders whose topic was being deleted when the process ended. */
+  async #removeDeleted(): Promise<void> {
+    const names = readdirSync(this.directory).filter(name => name.endsWith(DELETED_SUFFIX))
+    if (names.length === 0) return
+    await this.#threads.runJob({ kind: 'remove-folders', paths: names.map(name => join(this.directory, name)) })
+  }
+
+  /** Raises the log start offset of a partition, to the high watermark with -1. Returns the new one; it is stored by then. */
+  deleteRecords(topic: string, partition: number, beforeOffset: number): Promise<number> {
+    return this.#administer(async () => {
+      const hosted = this.#hosted(topic, partition)
+      const before = beforeOffset === -1 ? this.#highWatermark(hosted) : beforeOffset
+      const logStartOffset = await this.#threads
+        .writer(hosted.writer)
+        .request<number>({ kind: 'delete-records', slot: hosted.slot, offset: before })
+      await this.store.checkpoints.put([this.#partitions.checkpoint(hosted)])
+      return logStartOffset
+    })
+  }
+
+  #highWatermark(partition: HostedPartition): number {
+    return this.memory.control.snapshot(partition.slot)?.highWatermark ?? 0
+  }
+
+  topicNames(): string[] {
+    return [...this.#byTopic.keys()].sort()
+  }
+
+  topicConfig(topic: string): Record<string, string> {
+    return effectiveTopicConfig(this.#stored(topic).config)
+  }
+
+  /** @throws UNKNOWN_TOPIC_OR_PARTITION */
+  clientTopic(topic: string): ClientTopic {
+    const version = this.memory.metadataVersion
+    const partitions = this.#byTopic.get(topic)
+    if (partitions === undefined) throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', { topic: topic.slice(0, 64) })
+    const first = partitions[0] as HostedPartition
+    return {
+      topic,
+      topicId: first.topicId,
+      version,
+      batchBytesMax: Math.min(first.config.maxMessageBytes, first.config.segmentBytes),
+      partitions: partitions.map(({ partition, directory, slot, slotGeneration, writer }) => ({
+        topic,
+        partition,
+        directory,
+        slot,
+        slotGeneration,
+        writer,
+      })),
+    }
+  }
+
+  #stored(topic: string): NamedTopic {
+    const stored = this.store.topics.get(topic)
+    if (stored === undefined || !this.#byTopic.has(topic)) {
+      throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', { topic: topic.slice(0, 64) })
+    }
+    return { topic, ...stored }
+  }
+
+  #hosted(topic: string, partition: number): HostedPartition {
+    const hosted = this.#byTopic.get(topic)?.[partition]
+    if (hosted === undefined)
+      throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', { topic: topic.slice(0, 64), partition })
+    return hosted
+  }
+
+  #administer<T>(operation: () => Promise<T>): Promise<T> {
+    const run = this.#adminQueue.then(() => {
+      this.demandOpen()
+      return operation()
+    })
+    this.#adminQueue = run.catch(() => undefined)
+    return run
+  }
+
+  demandOpen(): void {
+    if (this.#closing !== undefined) throw new MillraceError('CLOSED', { directory: this.directory })
+  }
+
+  // ── in the background ─────────────────────────────────────────────────────────────────────────────────────────────
+
+  #every(intervalMs: number, work: () => Promise<unknown>): void {
+    let running = false
+    const timer = setInterval(() => {
+      if (running) return
+      running = true
+      this.#inBackground(work().finally(() => (running = false)))
+    }, intervalMs)
+    timer.unref()
+    this.#timers.push(timer)
+  }
+
+  #inBackground(work: Promise<unknown>): void {
+    const guarded = work.catch((error: unknown) => {
+      if (this.#closing === undefined)
+        this.emit('warning', error instanceof MillraceError ? error : new MillraceError('IO_ERROR', {}, error))
+    })
+    this.#background.add(guarded)
+    void guarded.then(() => this.#background.delete(guarded))
+  }
+
+  /** Removes the segments that retention does not want any more, in all partitions. Returns how many. */
+  async applyRetention(nowMs = Date.now()): Promise<number> {
+    const writers = Array.from({ length: this.#threads.writerCount }, (_, writer) => this.#threads.writer(writer))
+    const removed = await Promise.all(writers.map(writer => writer.request<number>({ kind: 'retention', nowMs })))
+    return removed.reduce((sum, count) => sum + count, 0)
+  }
+
+  async #storeCheckpoints(): Promise<void> {
+    const changed: CheckpointEntry[] = []
+    for (const partition of this.#partitions.all) {
+      const entry = this.#partitions.checkpoint(partition)
+      const { recoveryPoint, logStartOffset, leaderEpoch } = entry.checkpoint
+      const facts = `${partition.slotGeneration} ${recoveryPoint} ${logStartOffset} ${leaderEpoch}`
+      if (this.#checkpointed.get(partition.slot) === facts) continue
+      this.#checkpointed.set(partition.slot, facts)
+      changed.push(entry)
+    }
+    if (changed.length > 0) await this.store.checkpoints.put(changed)
+  }
+
+  #workerEvent(event: WorkerEvent): void {
+    if (event.kind === 'warning') this.emit('warning', fromErrorData(event.error))
+    if (event.kind !== 'partition-failed') return
+    const partition = this.#partitions.bySlot(event.slot)
+    if (partition === undefined || partition.slotGeneration !== event.slotGeneration) return
+    this.#sound = false
+    this.emit('partitionFailed', partition, fromErrorData(event.error))
+    if (event.error.code === 'FLUSH_FAILED')
+      this.#inBackground(this.#partitions.repair(event.slot, event.slotGeneration))
+  }
+
+  async #writerCrashed(writer: number, error: unknown): Promise<void> {
+    this.#sound = false
+    this.producers.writerDied(writer)
+    await this.#partitions.recoverWriter(writer)
+    this.emit('writerRestarted', writer, new MillraceError('WRITER_CRASHED', { writer }, error))
+  }
+
+  // ── the end ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Appends and flushes what is under way, stops every thread, leaves the marker of a clean close. May be called twice. */
+  close(): Promise<void> {
+    this.#closing ??= this.#adminQueue.then(() => this.#shutDown()).finally(() => this.#lock.release())
+    return this.#closing
+  }
+
+  async #shutDown(): Promise<void> {
+    for (const timer of this.#timers) clearInterval(timer)
+    while (this.#background.size > 0) await Promise.all(this.#background)
+    let closed: DetachedPartition[] = []
+    try {
+      await this.#settle()
+    } finally {
+      closed = await this.#threads.stop()
+      await this.#leaveMarker(closed)
+      this.memory.markClosed()
+      this.memory.release()
+    }
+  }
+
+  async #settle(): Promise<void> {
+    // Long enough for a slow disk to take all that is dirty.
+    const timeoutMs = 10 * this.options.requestTimeoutMs
+    const writers = Array.from({ length: this.#threads.writerCount }, (_, writer) => this.#threads.writer(writer))
+    await Promise.all(writers.map(writer => writer.request({ kind: 'settle' }, timeoutMs)))
+    await this.#threads.service('indexer').request({ kind: 'settle' }, timeoutMs)
+  }
+
+  async #leaveMarker(closed: readonly DetachedPartition[]): Promise<void> {
+    const entries: CheckpointEntry[] = []
+    for (const { slot, slotGeneration, segments, logStartOffset, logEndOffset, flushedOffset, leaderEpoch } of closed) {
+      const partition = this.#partitions.bySlot(slot)
+      if (partition === undefined || partition.slotGeneration !== slotGeneration) continue
+      const clean = flushedOffset === logEndOffset
+      this.#sound &&= clean
+      const checkpoint = { recoveryPoint: flushedOffset, logStartOffset, highWatermark: logEndOffset, leaderEpoch }
+      const { topicId } = partition
+      entries.push({
+        topicId,
+        partition: partition.partition,
+        checkpoint: clean ? { ...checkpoint, segments } : checkpoint,
+      })
+    }
+    await this.store.checkpoints.put(entries)
+    failpoint('close-before-marker')
+    if (this.#sound) await this.store.markCleanShutdown({ bootId: bootId(), atMs: Date.now() })
+    await this.store.close()
+  }
+}
+
+/** Identity of this boot of the machine. */
+function bootId(): string {
+  try {
+    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+  } catch {
+    return randomUUID() // no such file on this system: then every process counts as a boot of its own
+  }
+}

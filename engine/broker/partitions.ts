@@ -1,0 +1,311 @@
+/**
+ * The partitions of a running engine: which slot, folder and writer each has, and how it is brought up, taken down,
+ * recovered after its writer died and repaired after a failed flush. Owned by the broker's thread.
+ *
+ * Everything that changes files of a partition outside its writer goes the same way: the writer and the services let go
+ * of it, a job works on its folder alone, the writer adopts what the job found under a new leader epoch.
+ */
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import type { TopicId } from '../base/brands.ts'
+import { type ErrorData, fileError, fromErrorData, MillraceError } from '../base/errors.ts'
+import { PARTITIONS_MAX } from '../base/limits.ts'
+import { partitionDirectory } from '../format/file-names.ts'
+import type { DetachedPartition, LeftOpen, ServedPartition } from '../log/mail.ts'
+import type { PartitionLocation } from '../log/partition-reader.ts'
+import type { RecoveryReport, RecoveryRequest, RecoveryResult, SegmentInfo } from '../log/recovery-types.ts'
+import type { TopicConfig } from '../log/topic-config.ts'
+import { statusOf } from '../memory/append-channel.ts'
+import { INDEX_LOCK, SLOT, STATE } from '../memory/control-block.ts'
+import { type EngineMemory, SERVICE } from '../memory/engine-memory.ts'
+import type { CheckpointEntry, PartitionCheckpoint, SegmentCheckpoint } from '../store/checkpoints.ts'
+import type { Threads } from './threads.ts'
+import type { WorkerLoop } from './worker-loop.ts'
+
+/** A partition that has a slot. */
+export interface HostedPartition extends PartitionLocation {
+  readonly topicId: TopicId
+  readonly writer: number
+  config: TopicConfig
+}
+
+/** A partition to be brought up. */
+export interface PartitionToOpen {
+  readonly topic: string
+  readonly topicId: TopicId
+  readonly partition: number
+  readonly config: TopicConfig
+  readonly checkpoint: PartitionCheckpoint | undefined
+}
+
+export interface PartitionEvents {
+  recovered(partition: PartitionLocation, reports: readonly RecoveryReport[], logEndOffset: number): void
+  failed(partition: PartitionLocation, error: MillraceError): void
+}
+
+/** Partitions of one recovery job: enough to share its start, few enough to spread over the threads. */
+const RECOVERY_BATCH = 16
+
+export class Partitions {
+  readonly #directory: string
+  readonly #memory: EngineMemory
+  readonly #threads: Threads
+  readonly #events: PartitionEvents
+  readonly #hosted = new Map<number, HostedPartition>()
+  readonly #freeSlots: number[] = []
+  #unusedSlot = 0
+
+  constructor(directory: string, memory: EngineMemory, threads: Threads, events: PartitionEvents) {
+    this.#directory = directory
+    this.#memory = memory
+    this.#threads = threads
+    this.#events = events
+  }
+
+  get all(): IterableIterator<HostedPartition> {
+    return this.#hosted.values()
+  }
+
+  bySlot(slot: number): HostedPartition | undefined {
+    return this.#hosted.get(slot)
+  }
+
+  /**
+   * Recovers partitions in parallel and gives each to its writer.
+   * @param clean the directory was closed cleanly, so checkpoints may be trusted
+   */
+  async open(list: readonly PartitionToOpen[], clean: boolean): Promise<HostedPartition[]> {
+    const hosted = list.map(item => this.#host(item))
+    this.#serve(hosted)
+    const batches: Promise<void>[] = []
+    for (let from = 0; from < hosted.length; from += RECOVERY_BATCH) {
+      const to = from + RECOVERY_BATCH
+      batches.push(
+        this.#recover(
+          hosted.slice(from, to),
+          list.slice(from, to).map(item => item.checkpoint),
+          clean,
+        ),
+      )
+    }
+    await Promise.all(batches)
+    return hosted
+  }
+
+  #host(item: PartitionToOpen): HostedPartition {
+    const slot = this.#freeSlots.pop() ?? this.#unusedSlot++
+    if (slot >= PARTITIONS_MAX) {
+      this.#unusedSlot = PARTITIONS_MAX
+      throw new MillraceError('INVALID_PARTITIONS', { partitionsMax: PARTITIONS_MAX })
+    }
+    const directory = join(this.#directory, partitionDirectory(item.topic, item.partition))
+    try {
+      mkdirSync(directory, { recursive: true })
+    } catch (error) {
+      throw fileError(error, { directory })
+    }
+    const { control } = this.#memory
+    control.clear(slot)
+    this.#memory.setIdentity(slot, item.topicId, item.partition)
+    const hosted: HostedPartition = {
+      topic: item.topic,
+      topicId: item.topicId,
+      partition: item.partition,
+      directory,
+      slot,
+      slotGeneration: control.get(slot, SLOT.slotGeneration),
+      writer: slot % this.#threads.writerCount,
+      config: item.config,
+    }
+    this.#hosted.set(slot, hosted)
+    return hosted
+  }
+
+  #serve(hosted: readonly HostedPartition[]): void {
+    const partitions = hosted.map(served)
+    for (const service of this.#threads.services) service.post({ kind: 'serve', partitions })
+  }
+
+  /** Tells a service that was started anew what there is; the indexer's locks died with its thread. */
+  serveTo(service: WorkerLoop<void>): void {
+    const { control } = this.#memory
+    service.post({ kind: 'serve', partitions: [...this.#hosted.values()].map(served) })
+    if (service.thread !== SERVICE.indexer) return
+    for (const { slot } of this.#hosted.values()) {
+      control.swap(slot, SLOT.indexLock, INDEX_LOCK.indexer, INDEX_LOCK.free)
+      this.#memory.markDirty(slot)
+    }
+  }
+
+  async #recover(
+    hosted: readonly HostedPartition[],
+    checkpoints: readonly (PartitionCheckpoint | undefined)[],
+    clean: boolean,
+  ): Promise<void> {
+    const items = hosted.map((partition, index) => ({
+      request: recoveryRequest(partition, checkpoints[index], clean),
+      newEpoch: !clean || checkpoints[index] === undefined,
+    }))
+    const outcomes = await this.#threads.runJob({ kind: 'recover', items })
+    await Promise.all(
+      hosted.map(async (partition, index) => {
+        const outcome = outcomes[index]
+        if (outcome !== undefined && 'result' in outcome) await this.#adopt(partition, outcome.result)
+        else this.#markFailed(partition, outcome?.error ?? { code: 'IO_ERROR', details: {} })
+      }),
+    )
+  }
+
+  async #adopt(partition: HostedPartition, result: RecoveryResult): Promise<void> {
+    const { slot, slotGeneration, topic, directory, config } = partition
+    const { segments, logStartOffset, logEndOffset, leaderEpoch, reports } = result
+    await this.#threads.writer(partition.writer).request({
+      kind: 'adopt',
+      state: {
+        slot,
+        slotGeneration,
+        topic,
+        partition: partition.partition,
+        directory,
+        config,
+        segments,
+        logStartOffset,
+        logEndOffset,
+        leaderEpoch,
+      },
+    })
+    this.#memory.markDirty(slot)
+    this.#events.recovered(partition, reports, logEndOffset)
+  }
+
+  /** A partition that could not be brought up: the others go on, and what it says is why. */
+  #markFailed(partition: HostedPartition, data: ErrorData): void {
+    const { control } = this.#memory
+    control.set(partition.slot, SLOT.failure, statusOf(data.code))
+    control.set(partition.slot, SLOT.state, STATE.failed)
+    this.#events.failed(partition, fromErrorData(data))
+  }
+
+  /** The writer and the services let go of a partition. Undefined when the writer did not have it. */
+  async #detach(partition: HostedPartition, cut: boolean): Promise<DetachedPartition | undefined> {
+    const { slot } = partition
+    // The indexer first: it must not publish into entries that the writer gives back.
+    await this.#threads.service('indexer').request({ kind: 'detach', slot, cut })
+    let described: DetachedPartition | undefined
+    try {
+      described = await this.#threads.writer(partition.writer).request<DetachedPartition>({ kind: 'detach', slot, cut })
+    } catch (error) {
+      if (!(error instanceof MillraceError) || error.code !== 'UNKNOWN_TOPIC_OR_PARTITION') throw error
+    }
+    await Promise.all([
+      this.#threads.service('flusher').request({ kind: 'detach', slot, cut }),
+      this.#threads.service('janitor').request({ kind: 'detach', slot, cut }),
+    ])
+    return described
+  }
+
+  /** Takes partitions down for good and frees their slots; their folders are the caller's to remove. */
+  async remove(partitions: readonly HostedPartition[]): Promise<void> {
+    await Promise.all(
+      partitions.map(async partition => {
+        await this.#detach(partition, false)
+        this.#hosted.delete(partition.slot)
+        this.#memory.clearIdentity(partition.slot)
+        this.#memory.control.clear(partition.slot)
+        this.#freeSlots.push(partition.slot)
+      }),
+    )
+  }
+
+  /** After a failed flush: keeps what is trusted, rewritten into files that are synced, and brings the partition up again. */
+  async repair(slot: number, slotGeneration: number): Promise<void> {
+    const partition = this.#hosted.get(slot)
+    if (partition === undefined || partition.slotGeneration !== slotGeneration) return
+    const described = await this.#detach(partition, false)
+    if (described === undefined) return
+    const { flushedOffset, logEndOffset, logStartOffset } = described
+    const keepOffset = partition.config.durable ? flushedOffset : logEndOffset
+    try {
+      this.#serve([partition])
+      const request = { ...recoveryRequest(partition, undefined, false), recoveryPoint: flushedOffset, logStartOffset }
+      const item = { directory: partition.directory, keepOffset, flushedOffset, request }
+      await this.#adopt(partition, await this.#threads.runJob({ kind: 'repair', item }))
+    } catch (error) {
+      this.#markFailed(partition, { code: 'FLUSH_FAILED', details: { flushedOffset }, cause: String(error) })
+    }
+  }
+
+  /** After a writer died: closes what it had open, recovers its partitions from their flushed offsets, starts another. */
+  async recoverWriter(writer: number): Promise<void> {
+    const { control } = this.#memory
+    const mine = [...this.#hosted.values()].filter(partition => partition.writer === writer)
+    const left: LeftOpen[] = []
+    const checkpoints: PartitionCheckpoint[] = []
+    for (const { slot } of mine) {
+      const fd = control.get(slot, SLOT.activeFd) - 1
+      const address = control.get(slot, SLOT.activeAddress)
+      if (fd >= 0 && address !== 0) left.push({ fd, address, mappedBytes: control.get(slot, SLOT.activeMappedBytes) })
+      checkpoints.push(checkpointOf(this.#memory, slot))
+    }
+    await Promise.all(
+      mine.map(({ slot }) => this.#threads.service('indexer').request({ kind: 'detach', slot, cut: false })),
+    )
+    const rings = this.#threads.replaceRings(writer)
+    // The janitor first: it may still be allocating on a descriptor that the flusher then closes.
+    await this.#threads.service('janitor').request({ kind: 'rings', writer, ring: rings.janitor, left: [] })
+    await this.#threads.service('flusher').request({ kind: 'rings', writer, ring: rings.flusher, left })
+    for (const { slot } of mine) {
+      control.set(slot, SLOT.activeFd, 0)
+      control.set(slot, SLOT.activeAddress, 0)
+      control.set(slot, SLOT.indexLock, INDEX_LOCK.free)
+      // The thread may have died inside a change: readers must not wait for its end for ever.
+      if (control.get(slot, SLOT.generation) % 2 !== 0) control.endChange(slot)
+    }
+    this.#threads.restartWriter(writer)
+    this.#serve(mine)
+    await this.#recover(mine, checkpoints, false)
+  }
+
+  /** Recovery points as they are now, for the store. */
+  checkpoint(partition: HostedPartition): CheckpointEntry {
+    const { topicId, slot } = partition
+    return { topicId, partition: partition.partition, checkpoint: checkpointOf(this.#memory, slot) }
+  }
+}
+
+function checkpointOf(memory: EngineMemory, slot: number): PartitionCheckpoint {
+  const { control } = memory
+  return {
+    recoveryPoint: control.get(slot, SLOT.flushedOffset),
+    logStartOffset: control.get(slot, SLOT.logStartOffset),
+    highWatermark: control.get(slot, SLOT.highWatermark),
+    leaderEpoch: control.get(slot, SLOT.leaderEpoch),
+  }
+}
+
+function served({ slot, slotGeneration, directory, config }: HostedPartition): ServedPartition {
+  const { indexIntervalBytes, segmentIndexBytes } = config
+  return { slot, slotGeneration, directory, indexIntervalBytes, indexBytesMax: segmentIndexBytes }
+}
+
+function recoveryRequest(
+  partition: HostedPartition,
+  checkpoint: PartitionCheckpoint | undefined,
+  clean: boolean,
+): RecoveryRequest {
+  const { directory, config } = partition
+  return {
+    directory,
+    clean,
+    recoveryPoint: checkpoint?.recoveryPoint ?? 0,
+    logStartOffset: checkpoint?.logStartOffset ?? 0,
+    indexIntervalBytes: config.indexIntervalBytes,
+    indexBytesMax: config.segmentIndexBytes,
+    ...(clean && checkpoint?.segments !== undefined ? { segments: checkpoint.segments.map(asLeft) } : {}),
+  }
+}
+
+/** A segment of a clean close, after which the indexes are complete. */
+export function asLeft(segment: SegmentCheckpoint): SegmentInfo {
+  return { ...segment, firstTimestamp: -1, indexedPosition: segment.sizeBytes }
+}

@@ -1,0 +1,18 @@
+/** What a client in any thread knows of a topic: enough to choose a partition, append to it and read it. Plain data. */
+import type { PartitionLocation } from '../log/partition-reader.ts'
+
+export interface ClientPartition extends PartitionLocation {
+  /** Which writer thread owns it. */
+  readonly writer: number
+}
+
+export interface ClientTopic {
+  readonly topic: string
+  readonly topicId: string
+  /** By partition number. */
+  readonly partitions: readonly ClientPartition[]
+  /** `max.message.bytes` and `segment.bytes`, whichever is less. */
+  readonly batchBytesMax: number
+  /** Metadata version that this was true for. */
+  readonly version: number
+}
