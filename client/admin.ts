@@ -1,0 +1,107 @@
+/** Administration of topics. Calls change one thing after another, in the order in which they were made. */
+
+import { MillraceError } from '../engine/base/errors.ts'
+import { TOPIC_PARTITIONS_MAX } from '../engine/base/limits.ts'
+import type { Broker } from '../engine/broker/broker.ts'
+import { whole } from '../engine/broker/options.ts'
+import type { ClientTopic } from '../engine/broker/topic-metadata.ts'
+import { PartitionReader } from '../engine/log/partition-reader.ts'
+import type { EngineMemory } from '../engine/memory/engine-memory.ts'
+import type { PartitionDescription, TopicDescription, TopicSpec } from './types.ts'
+
+/** What an engine and an observer of a directory both can tell. */
+export interface TopicSource {
+  readonly directory: string
+  readonly memory: EngineMemory
+  demandOpen(): void
+  topicNames(): string[]
+  topicConfig(topic: string): Record<string, string>
+  clientTopic(topic: string): ClientTopic
+}
+
+export class Admin {
+  readonly #source: TopicSource
+  readonly #owner: Broker | undefined
+
+  /** @internal Use `Millrace.admin`. */
+  constructor(source: TopicSource, owner: Broker | undefined) {
+    this.#source = source
+    this.#owner = owner
+  }
+
+  get #broker(): Broker {
+    if (this.#owner === undefined) throw new MillraceError('READ_ONLY', { directory: this.#source.directory })
+    return this.#owner
+  }
+
+  /**
+   * Creates a topic; it takes records when this resolves.
+   * @returns the topic's id, a UUID
+   * @throws INVALID_TOPIC_NAME, TOPIC_ALREADY_EXISTS, INVALID_PARTITIONS, INVALID_CONFIG, DISK_FULL, IO_ERROR
+   */
+  async createTopic(spec: TopicSpec): Promise<{ topicId: string }> {
+    const { topic, partitions = 1, config = {} } = spec
+    return { topicId: await this.#broker.createTopic(topic, partitions, config) }
+  }
+
+  /** Names of all topics, sorted. */
+  async listTopics(): Promise<string[]> {
+    this.#source.demandOpen()
+    return this.#source.topicNames()
+  }
+
+  /** @throws UNKNOWN_TOPIC_OR_PARTITION */
+  async describeTopic(topic: string): Promise<TopicDescription> {
+    this.#source.demandOpen()
+    const { topicId, partitions } = this.#source.clientTopic(topic)
+    const { control, segments } = this.#source.memory
+    const described = partitions.map(located => describePartition(new PartitionReader(located, control, segments)))
+    return { topic, topicId, partitions: described, config: this.#source.topicConfig(topic) }
+  }
+
+  /** Gives a topic more partitions. @param partitions the new total @throws INVALID_PARTITIONS unless that is more */
+  async createPartitions(topic: string, partitions: number): Promise<void> {
+    return this.#broker.createPartitions(topic, whole('partitions', partitions, 1, TOPIC_PARTITIONS_MAX))
+  }
+
+  /** Sets configuration keys; `null` puts a key back to its default. @throws INVALID_CONFIG */
+  async alterConfig(topic: string, config: Readonly<Record<string, string | number | boolean | null>>): Promise<void> {
+    return this.#broker.alterConfig(topic, config)
+  }
+
+  /** Deletes a topic and its records. Views that were read stay valid. @throws UNKNOWN_TOPIC_OR_PARTITION */
+  async deleteTopic(topic: string): Promise<void> {
+    return this.#broker.deleteTopic(topic)
+  }
+
+  /**
+   * Deletes the records of a partition below an offset; -1 stands for the high watermark.
+   * @returns the new log start offset, durable
+   * @throws OFFSET_OUT_OF_RANGE above the high watermark
+   */
+  async deleteRecords(topic: string, partition: number, beforeOffset: number): Promise<{ logStartOffset: number }> {
+    whole('beforeOffset', beforeOffset, -1, Number.MAX_SAFE_INTEGER)
+    return { logStartOffset: await this.#broker.deleteRecords(topic, partition, beforeOffset) }
+  }
+
+  /** Applies retention now rather than at its next turn. @returns segments removed */
+  async applyRetention(): Promise<number> {
+    this.#broker.demandOpen()
+    return this.#broker.applyRetention()
+  }
+}
+
+export function describePartition(reader: PartitionReader): PartitionDescription {
+  const error = reader.failure()
+  const { logStartOffset, logEndOffset, highWatermark } = reader
+  const described = {
+    partition: reader.location.partition,
+    logStartOffset,
+    logEndOffset,
+    highWatermark,
+    ...reader.describe(),
+    ...(error === undefined ? {} : { error }),
+  }
+  reader.release()
+  return described
+}

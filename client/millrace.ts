@@ -1,0 +1,143 @@
+/**
+ * The embedded engine as a service sees it: open a directory, make producers and readers, close it. Lives in the thread
+ * that opened it; other threads of the service get a handle (`threadHandle`) and attach with `attachThread`.
+ */
+import type { MessagePort } from 'node:worker_threads'
+import { MillraceError } from '../engine/base/errors.ts'
+import { Broker, type BrokerEvents } from '../engine/broker/broker.ts'
+import { serveThread, type ThreadHandle } from '../engine/broker/client-link.ts'
+import { Observer } from '../engine/broker/observer.ts'
+import { type EngineOptions, resolveOptions } from '../engine/broker/options.ts'
+import { mappingStatistics } from '../engine/memory/mapping.ts'
+import { Admin } from './admin.ts'
+import { LocalLink } from './local-link.ts'
+import { Lookup } from './lookup.ts'
+import { Producer } from './producer.ts'
+import { LocalSource, ObservedSource, type ReadSource } from './read-source.ts'
+import { Reader } from './reader.ts'
+import { type SchemaSource, Schemas } from './schemas.ts'
+import type { EngineStatistics, ProducerOptions, ReaderOptions } from './types.ts'
+
+type Listeners = { readonly [Name in keyof BrokerEvents]?: (...args: BrokerEvents[Name]) => void }
+
+export class Millrace {
+  readonly admin: Admin
+  readonly schemas: Schemas
+  readonly #engine: Broker | Observer
+  readonly #link: LocalLink | undefined
+  readonly #producers = new Set<Producer>()
+
+  private constructor(engine: Broker | Observer) {
+    this.#engine = engine
+    if (engine instanceof Broker) {
+      this.#link = new LocalLink(engine)
+      this.admin = new Admin(engine, engine)
+      this.schemas = new Schemas(this.#link)
+    } else {
+      this.admin = new Admin(engine, undefined)
+      this.schemas = new Schemas(observedSchemas(engine))
+    }
+  }
+
+  /**
+   * Opens a data directory, creating it if there is none, and recovers what the last owner left. With `readOnly` it is
+   * looked at instead, beside a live owner or without one, and nothing is changed.
+   * @param events listeners that must not miss what recovery tells
+   * @throws DIRECTORY_LOCKED when another process has it open, DIRECTORY_NOT_FOUND (readOnly), NEWER_FORMAT, CORRUPT_STORE,
+   *   DISK_FULL, IO_ERROR
+   */
+  static async open(directory: string, options: EngineOptions = {}, events: Listeners = {}): Promise<Millrace> {
+    const resolved = resolveOptions(options)
+    if (resolved.readOnly) return new Millrace(Observer.open(directory))
+    const broker = await Broker.open(directory, resolved, opening => {
+      for (const [name, listener] of Object.entries(events)) opening.on(name as keyof BrokerEvents, listener as never)
+    })
+    return new Millrace(broker)
+  }
+
+  /** The engine of a directory that this process owns. */
+  get #broker(): Broker {
+    if (!(this.#engine instanceof Broker)) throw new MillraceError('READ_ONLY', { directory: this.#engine.directory })
+    return this.#engine
+  }
+
+  get #owned(): LocalLink {
+    if (this.#link === undefined) throw new MillraceError('READ_ONLY', { directory: this.#engine.directory })
+    return this.#link
+  }
+
+  #source(checkCrc: boolean): ReadSource {
+    if (this.#link !== undefined) return new LocalSource(this.#link, checkCrc)
+    return new ObservedSource(this.#engine as Observer, checkCrc)
+  }
+
+  get directory(): string {
+    return this.#engine.directory
+  }
+
+  on<Name extends keyof BrokerEvents>(event: Name, listener: (...args: BrokerEvents[Name]) => void): this {
+    this.#broker.on(event, listener as never)
+    return this
+  }
+
+  off<Name extends keyof BrokerEvents>(event: Name, listener: (...args: BrokerEvents[Name]) => void): this {
+    this.#broker.off(event, listener as never)
+    return this
+  }
+
+  /** Makes a producer for this thread. @throws TOO_MANY_PRODUCERS, INVALID_ARGUMENT, CLOSED */
+  async producer(options: ProducerOptions = {}): Promise<Producer> {
+    const producer: Producer = await Producer.attach(this.#owned, options, () => this.#producers.delete(producer))
+    this.#producers.add(producer)
+    return producer
+  }
+
+  /** Makes a reader for this thread. Nothing is opened before its first batch is asked for. @throws INVALID_ARGUMENT */
+  reader(options: ReaderOptions): Reader {
+    return new Reader(this.#source(options.checkCrc ?? true), options)
+  }
+
+  /** The look-up API of a topic. @throws UNKNOWN_TOPIC_OR_PARTITION */
+  async lookup(topic: string): Promise<Lookup> {
+    const source = this.#source(true)
+    return new Lookup(source, await source.topic(topic))
+  }
+
+  /**
+   * A handle for one other thread of this process. Post it with its port transferred, and attach there:
+   * `worker.postMessage(handle, [handle.port])`, then `attachThread(handle)`.
+   */
+  threadHandle(): ThreadHandle & { readonly port: MessagePort } {
+    this.#broker.demandOpen()
+    return serveThread(this.#owned, producerIds => {
+      for (const producerId of producerIds) void this.#broker.producers.reclaim(producerId)
+    })
+  }
+
+  statistics(): EngineStatistics {
+    const producers = this.#engine instanceof Broker ? this.#engine.producers.count : 0
+    return { ...mappingStatistics(), producers, topics: this.#engine.topicNames().length }
+  }
+
+  /**
+   * Closes the producers of this thread, flushes everything, stops all threads and gives the directory free. What producers
+   * of other threads have not handed over by then fails with CLOSED. May be called twice.
+   */
+  async close(): Promise<void> {
+    await Promise.allSettled([...this.#producers].map(producer => producer.close()))
+    await this.#engine.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+}
+
+function observedSchemas(observer: Observer): SchemaSource {
+  return {
+    registerSchema: async () => {
+      throw new MillraceError('READ_ONLY', { directory: observer.directory })
+    },
+    schema: async id => observer.store.schemas.get(id),
+  }
+}

@@ -1,0 +1,493 @@
+/**
+ * The producer: batches records per partition in its slabs and sends them to the partitions' writers. Used by the thread
+ * that made it. `send` takes messages in the shape that Node's Kafka users know and waits for room; an `Appender` is the
+ * synchronous hot path, which says `false` when there is none.
+ */
+import { MillraceError } from '../engine/base/errors.ts'
+import { KIB, MIB } from '../engine/base/limits.ts'
+import type { ClientLink } from '../engine/broker/client-link.ts'
+import { whole } from '../engine/broker/options.ts'
+import type { ClientPartition, ClientTopic } from '../engine/broker/topic-metadata.ts'
+import type { RecordHeader } from '../engine/format/record.ts'
+import { recordBytesMax } from '../engine/format/record-batch.ts'
+import { Appender } from './appender.ts'
+import { partitionForKey } from './partitioner.ts'
+import { type Batch, type Delivery, ProducerCore } from './producer-core.ts'
+import { SendTracker } from './send-tracker.ts'
+import type { Acks, BytesLike, Message, ProducerOptions, RecordMetadata, SendRequest } from './types.ts'
+
+const SLABS_DEFAULT = 64
+const BATCH_HEADER_BYTES = 61
+/** While something waits: how often deadlines are looked at. The timer also keeps the process alive until then. */
+const WATCH_MS = 100
+/** Longest park between two looks at the rings; wake-ups come long before. */
+const PARK_MS = 1_000
+
+interface TopicBatches {
+  readonly metadata: ClientTopic
+  /** Open batch of each partition. */
+  readonly open: (Batch | undefined)[]
+  /** Where records without a key go until that batch is full. */
+  sticky: number
+}
+
+export class Producer {
+  readonly #core: ProducerCore
+  readonly #acks: Acks
+  readonly #lingerMs: number
+  readonly #topics = new Map<string, TopicBatches>()
+  readonly #openBatches = new Set<Batch>()
+  readonly #onClose: () => void
+  #sealScheduled = false
+  #lingerTimer: NodeJS.Timeout | undefined
+  #watch: NodeJS.Timeout | undefined
+  #parked = false
+  #waiters: (() => void)[] = []
+  #closing: Promise<void> | undefined
+
+  private constructor(core: ProducerCore, options: ProducerOptions, onClose: () => void) {
+    this.#core = core
+    this.#acks = options.acks ?? 'all'
+    this.#lingerMs = options.lingerMs ?? 0
+    this.#onClose = onClose
+  }
+
+  /** @internal Use `Millrace.producer`. */
+  static async attach(link: ClientLink, options: ProducerOptions, onClose: () => void): Promise<Producer> {
+    const slabBytes = whole('batchBytes', options.batchBytes ?? 64 * KIB, 1024, 64 * MIB)
+    const bufferBytes = whole('bufferBytes', options.bufferBytes ?? SLABS_DEFAULT * slabBytes, slabBytes, 1024 * MIB)
+    whole('lingerMs', options.lingerMs ?? 0, 0, 0x7fff_ffff)
+    checkAcks(options.acks ?? 'all')
+    const core = await ProducerCore.attach(link, {
+      slabBytes,
+      slabCount: Math.floor(bufferBytes / slabBytes),
+      codec: checkCodec(options.compression ?? 'none'),
+      deliveryTimeoutMs: whole('deliveryTimeoutMs', options.deliveryTimeoutMs ?? 30_000, 1, 0x7fff_ffff),
+    })
+    return new Producer(core, options, onClose)
+  }
+
+  // ── sending ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Appends messages and resolves when they are acknowledged as `acks` demands. Waits while there is no room.
+   * @returns one entry for each run of consecutive offsets in a partition
+   * @throws UNKNOWN_TOPIC_OR_PARTITION, RECORD_TOO_LARGE, DISK_FULL, FLUSH_FAILED, WRITER_CRASHED, TIMED_OUT, CLOSED, INVALID_ARGUMENT.
+   *   Messages of one call are not a unit: with an error some of them may have been appended
+   */
+  send(request: SendRequest): Promise<RecordMetadata[]> {
+    const { messages } = request
+    const acks = request.acks ?? this.#acks
+    const tracker = new SendTracker(messages.length)
+    try {
+      checkAcks(acks)
+      this.#demandOpen()
+      const topic = this.#current(request.topic)
+      const next = topic === undefined ? 0 : this.#appendAll(topic, messages, 0, acks, tracker)
+      if (next < messages.length) void this.#sendRest(request.topic, messages, next, acks, tracker)
+    } catch (error) {
+      tracker.failed(error)
+    }
+    this.#watchDeadlines()
+    this.#park()
+    return tracker.promise
+  }
+
+  /** The topic's batches, if its metadata is known and true. */
+  #current(topic: string): TopicBatches | undefined {
+    const known = this.#topics.get(topic)
+    return known !== undefined && known.metadata.version === this.#core.link.memory.metadataVersion ? known : undefined
+  }
+
+  async #sendRest(
+    topic: string,
+    messages: readonly Message[],
+    from: number,
+    acks: Acks,
+    tracker: SendTracker,
+  ): Promise<void> {
+    try {
+      for (let next = from; next < messages.length; ) {
+        const batches = await this.#topic(topic)
+        const appended = this.#appendAll(batches, messages, next, acks, tracker)
+        this.#park()
+        if (appended === next) await this.ready()
+        next = appended
+      }
+    } catch (error) {
+      tracker.failed(error)
+    }
+  }
+
+  /** Appends messages until there is no room; returns the index of the first that was not appended. */
+  #appendAll(
+    topic: TopicBatches,
+    messages: readonly Message[],
+    from: number,
+    acks: Acks,
+    tracker: SendTracker,
+  ): number {
+    for (let index = from; index < messages.length; index++) {
+      const message = messages[index] as Message
+      const key = toBytes(message.key ?? null)
+      const value = toBytes(message.value)
+      const timestamp = message.timestamp ?? Date.now()
+      const partition = this.#choose(topic, key, message.partition)
+      const headers = message.headers === undefined ? undefined : toHeaders(message.headers)
+      if (!this.#append(topic, partition, timestamp, key, value, headers, acks === 0 ? undefined : tracker))
+        return index
+      if (acks === 0) tracker.unconfirmed(topic.metadata.partitions[partition] as ClientPartition)
+    }
+    return messages.length
+  }
+
+  #choose(topic: TopicBatches, key: Uint8Array | null, given: number | undefined): number {
+    const { partitions } = topic.metadata
+    if (given !== undefined) {
+      if (partitions[given] === undefined) {
+        throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', { topic: topic.metadata.topic, partition: given })
+      }
+      return given
+    }
+    if (key !== null) return partitionForKey(key, partitions.length)
+    return topic.sticky
+  }
+
+  /** Appends one record to its partition's open batch; false when there is no room. */
+  #append(
+    topic: TopicBatches,
+    partition: number,
+    timestamp: number,
+    key: Uint8Array | null,
+    value: Uint8Array | null,
+    headers: readonly RecordHeader[] | undefined,
+    delivery: Delivery | undefined,
+  ): boolean {
+    let batch = topic.open[partition]
+    if (batch !== undefined && !batch.encoder.append(timestamp, key, value, headers)) {
+      this.#seal(topic, partition, batch)
+      batch = undefined
+    }
+    if (batch === undefined) {
+      batch = this.#openBatch(topic, partition, key, value, headers)
+      if (batch === undefined) return false
+      if (!batch.encoder.append(timestamp, key, value, headers)) {
+        this.#abandon(topic, partition, batch)
+        throw new MillraceError('RECORD_TOO_LARGE', { topic: topic.metadata.topic, partition })
+      }
+    }
+    if (delivery !== undefined) batch.expect(delivery)
+    return true
+  }
+
+  #openBatch(
+    topic: TopicBatches,
+    partition: number,
+    key: Uint8Array | null,
+    value: Uint8Array | null,
+    headers: readonly RecordHeader[] | undefined,
+  ): Batch | undefined {
+    const { slabBytes, slabCount } = this.#core.options
+    let bytes = slabBytes
+    const payload = (key?.length ?? 0) + (value?.length ?? 0)
+    if (payload > slabBytes / 2 || headers !== undefined) {
+      bytes = BATCH_HEADER_BYTES + recordBytesMax(key?.length ?? -1, value?.length ?? -1, headers)
+      const maxBytes = Math.min(topic.metadata.batchBytesMax, slabBytes * slabCount)
+      if (bytes > maxBytes && payload + BATCH_HEADER_BYTES > maxBytes - 32) {
+        throw new MillraceError('RECORD_TOO_LARGE', {
+          topic: topic.metadata.topic,
+          partition,
+          recordBytes: payload,
+          maxBytes,
+        })
+      }
+    }
+    const located = topic.metadata.partitions[partition] as ClientPartition
+    const batch = this.#core.open(located, bytes) ?? this.#openAfterPoll(located, bytes)
+    if (batch === undefined) return undefined
+    topic.open[partition] = batch
+    this.#openBatches.add(batch)
+    this.#scheduleSeal()
+    return batch
+  }
+
+  /** Looks at the rings before it gives up; open batches that hold all slabs are sent, or nothing would ever be freed. */
+  #openAfterPoll(partition: ClientPartition, bytes: number): Batch | undefined {
+    this.#poll()
+    const batch = this.#core.open(partition, bytes)
+    if (batch === undefined && this.#openBatches.size > 0) this.#sealAll()
+    return batch
+  }
+
+  #abandon(topic: TopicBatches, partition: number, batch: Batch): void {
+    topic.open[partition] = undefined
+    this.#openBatches.delete(batch)
+    this.#core.discard(batch)
+  }
+
+  #seal(topic: TopicBatches, partition: number, batch: Batch): void {
+    topic.open[partition] = undefined
+    this.#openBatches.delete(batch)
+    this.#core.seal(batch, this.#acks === 'all')
+    if (topic.sticky === partition) topic.sticky = (partition + 1) % topic.metadata.partitions.length
+  }
+
+  #sealAll(): void {
+    if (this.#lingerTimer !== undefined) clearTimeout(this.#lingerTimer)
+    this.#lingerTimer = undefined
+    if (this.#openBatches.size === 0) return
+    for (const topic of this.#topics.values()) {
+      topic.open.forEach((batch, partition) => {
+        if (batch !== undefined) this.#seal(topic, partition, batch)
+      })
+    }
+  }
+
+  /** With linger 0 a batch leaves as soon as the caller lets other work run, so sends of one turn share it. */
+  #scheduleSeal(): void {
+    if (this.#lingerMs > 0) {
+      this.#lingerTimer ??= setTimeout(() => {
+        this.#lingerTimer = undefined
+        this.#sealAll()
+        this.#park()
+      }, this.#lingerMs)
+    } else if (!this.#sealScheduled) {
+      this.#sealScheduled = true
+      queueMicrotask(() => {
+        this.#sealScheduled = false
+        this.#sealAll()
+      })
+    }
+  }
+
+  // ── the hot path ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * The synchronous hot path to one topic, or to one partition of it.
+   * @throws UNKNOWN_TOPIC_OR_PARTITION
+   */
+  async appender(topic: string, partition?: number): Promise<Appender> {
+    this.#demandOpen()
+    const batches = await this.#topic(topic)
+    if (partition !== undefined) this.#choose(batches, null, partition)
+    const current = (): TopicBatches => this.#topics.get(topic) as TopicBatches
+    return new Appender({
+      append: (timestamp, key, value) => {
+        this.#demandOpen()
+        return this.#append(
+          current(),
+          this.#choose(current(), key, partition),
+          timestamp,
+          key,
+          value,
+          undefined,
+          undefined,
+        )
+      },
+      openBatch: () => current().open[this.#choose(current(), null, partition)],
+      submit: (bytes, recordCount, flags) => {
+        this.#demandOpen()
+        return this.#submit(current(), this.#choose(current(), null, partition), bytes, recordCount, flags)
+      },
+      hasPartition: partition !== undefined,
+    })
+  }
+
+  /** Sends a finished batch; what is open for its partition goes first, for order holds within it. */
+  #submit(topic: TopicBatches, partition: number, bytes: Uint8Array, recordCount: number, flags: number): boolean {
+    const open = topic.open[partition]
+    if (open !== undefined) this.#seal(topic, partition, open)
+    const located = topic.metadata.partitions[partition] as ClientPartition
+    const maxBytes = Math.min(topic.metadata.batchBytesMax, this.#core.options.slabBytes * this.#core.options.slabCount)
+    if (bytes.length > maxBytes) {
+      throw new MillraceError('RECORD_TOO_LARGE', {
+        topic: located.topic,
+        partition,
+        batchBytes: bytes.length,
+        maxBytes,
+      })
+    }
+    if (this.#core.trySubmit(located, bytes, recordCount, flags)) return true
+    this.#poll()
+    return this.#core.trySubmit(located, bytes, recordCount, flags)
+  }
+
+  /** Resolves when there is room for another batch. @throws CLOSED, TIMED_OUT after the delivery timeout */
+  async ready(): Promise<void> {
+    const deadlineMs = performance.now() + this.#core.options.deliveryTimeoutMs
+    for (;;) {
+      this.#demandOpen()
+      this.#poll()
+      if (this.#core.arena.freeCount > 0) return
+      this.#sealAll()
+      if (performance.now() > deadlineMs) throw new MillraceError('TIMED_OUT', { waitedFor: 'room in the slabs' })
+      await this.#completion()
+    }
+  }
+
+  /** As `ready`, blocking the thread: for loops that never yield. False after `timeoutMs`. */
+  waitReady(timeoutMs = this.#core.options.deliveryTimeoutMs): boolean {
+    const deadlineMs = performance.now() + timeoutMs
+    for (;;) {
+      this.#demandOpen()
+      this.#poll()
+      if (this.#core.arena.freeCount > 0) return true
+      this.#sealAll()
+      this.#core.cell.announce()
+      if (this.#core.poll()) this.#core.cell.cancel()
+      else {
+        const leftMs = deadlineMs - performance.now()
+        if (leftMs <= 0) return false
+        this.#core.cell.wait(Math.min(leftMs, PARK_MS))
+      }
+    }
+  }
+
+  /**
+   * Sends what is open and resolves when everything sent so far is acknowledged.
+   * @throws the first error that a batch met since the last flush, also one that `send` has thrown already
+   */
+  async flush(): Promise<void> {
+    this.#demandOpen()
+    await this.#drain()
+    const error = this.#core.takeError()
+    if (error !== undefined) throw error
+  }
+
+  async #drain(): Promise<void> {
+    this.#sealAll()
+    this.#watchDeadlines()
+    for (;;) {
+      this.#poll()
+      if (this.#core.idle) return
+      await this.#completion()
+    }
+  }
+
+  // ── waiting ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #poll(): void {
+    if (!this.#core.poll()) return
+    const waiters = this.#waiters
+    this.#waiters = []
+    for (const wake of waiters) wake()
+  }
+
+  /** Resolves after the next completion, or after a while without one. */
+  #completion(): Promise<void> {
+    this.#watchDeadlines()
+    return new Promise(resolve => {
+      this.#waiters.push(resolve)
+      this.#park()
+    })
+  }
+
+  /** Waits for completions without blocking the event loop, as long as anyone is interested. */
+  #park(): void {
+    if (this.#parked) return
+    const { cell } = this.#core
+    cell.announce()
+    this.#poll()
+    if (this.#core.idle && this.#openBatches.size === 0 && this.#waiters.length === 0) {
+      cell.cancel()
+      return
+    }
+    const wait = cell.waitAsync(PARK_MS)
+    this.#parked = true
+    const woken = (): void => {
+      this.#parked = false
+      this.#poll()
+      this.#park()
+    }
+    if (wait === undefined) queueMicrotask(woken)
+    else void wait.then(woken)
+  }
+
+  /** A timer that lives while something is under way: it keeps the process alive and fails what waits for too long. */
+  #watchDeadlines(): void {
+    if (this.#watch !== undefined) return
+    this.#watch = setInterval(() => {
+      this.#poll()
+      this.#core.expire()
+      const waiters = this.#waiters
+      this.#waiters = []
+      for (const wake of waiters) wake()
+      if (!this.#core.idle || this.#openBatches.size > 0 || this.#waiters.length > 0) return
+      clearInterval(this.#watch)
+      this.#watch = undefined
+    }, WATCH_MS)
+  }
+
+  // ── metadata and the end ──────────────────────────────────────────────────────────────────────────────────────────
+
+  async #topic(topic: string): Promise<TopicBatches> {
+    const current = this.#current(topic)
+    if (current !== undefined) return current
+    const metadata = await this.#core.link.topic(topic)
+    const known = this.#topics.get(topic)
+    if (known !== undefined && known.metadata.topicId !== metadata.topicId) this.#sealAll()
+    const batches: TopicBatches = {
+      metadata,
+      open: known?.metadata.topicId === metadata.topicId ? known.open : [],
+      sticky: known?.sticky ?? Math.floor(Math.random() * metadata.partitions.length),
+    }
+    while (batches.open.length < metadata.partitions.length) batches.open.push(undefined)
+    this.#topics.set(topic, batches)
+    return batches
+  }
+
+  #demandOpen(): void {
+    if (this.#closing !== undefined) throw new MillraceError('CLOSED', { object: 'producer' })
+  }
+
+  /** Sends what is open, waits until it is acknowledged, and gives slabs and rings back. May be called twice. */
+  close(): Promise<void> {
+    this.#closing ??= this.#shutDown()
+    return this.#closing
+  }
+
+  async #shutDown(): Promise<void> {
+    try {
+      await this.#drain()
+    } finally {
+      clearInterval(this.#watch)
+      this.#watch = undefined
+      await this.#core.detach()
+      this.#onClose()
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+}
+
+const NO_HEADERS: readonly RecordHeader[] = []
+
+export function toBytes(value: BytesLike | null): Uint8Array | null {
+  if (value === null || value instanceof Uint8Array) return value
+  if (typeof value === 'string') return Buffer.from(value)
+  throw new MillraceError('INVALID_ARGUMENT', {
+    argument: 'value',
+    type: typeof value,
+    accepted: 'Uint8Array, string, null',
+  })
+}
+
+function toHeaders(headers: NonNullable<Message['headers']>): readonly RecordHeader[] {
+  if (Array.isArray(headers)) return headers as readonly RecordHeader[]
+  const entries = Object.entries(headers as Readonly<Record<string, BytesLike | null>>)
+  return entries.length === 0 ? NO_HEADERS : entries.map(([key, value]) => ({ key, value: toBytes(value) }))
+}
+
+function checkAcks(acks: Acks): void {
+  if (acks !== 0 && acks !== 1 && acks !== 'all') {
+    throw new MillraceError('INVALID_ARGUMENT', { argument: 'acks', value: String(acks), accepted: '0, 1, all' })
+  }
+}
+
+function checkCodec(codec: NonNullable<ProducerOptions['compression']>): NonNullable<ProducerOptions['compression']> {
+  if (!['none', 'gzip', 'snappy', 'lz4', 'zstd'].includes(codec))
+    throw new MillraceError('UNSUPPORTED_COMPRESSION', { codec })
+  return codec
+}

@@ -1,0 +1,87 @@
+/**
+ * Where readers and look-ups get their partitions from: the engine of this process, from any of its threads, or a
+ * directory that another process owns, or nobody.
+ */
+import { MillraceError } from '../engine/base/errors.ts'
+import type { ClientLink } from '../engine/broker/client-link.ts'
+import type { Observer } from '../engine/broker/observer.ts'
+import type { ClientPartition, ClientTopic } from '../engine/broker/topic-metadata.ts'
+import { PartitionReader } from '../engine/log/partition-reader.ts'
+import type { EngineMemory } from '../engine/memory/engine-memory.ts'
+
+/** Another process cannot wake this one: how often the tail is looked at. */
+const POLL_MS = 10
+
+export interface ReadSource {
+  /** @throws UNKNOWN_TOPIC_OR_PARTITION */
+  topic(topic: string): Promise<ClientTopic>
+  partitionReader(partition: ClientPartition): PartitionReader
+  /** The directory changed hands since this reader was made: make another. */
+  changed(reader: PartitionReader): boolean
+  /** Resolves when the high watermark lies above `offset`, or after a while. */
+  waitBeyond(reader: PartitionReader, offset: number, timeoutMs: number): Promise<void>
+}
+
+/** The engine that this thread belongs to. */
+export class LocalSource implements ReadSource {
+  readonly #link: ClientLink
+  readonly #checkCrc: boolean
+
+  constructor(link: ClientLink, checkCrc: boolean) {
+    this.#link = link
+    this.#checkCrc = checkCrc
+  }
+
+  topic(topic: string): Promise<ClientTopic> {
+    return this.#link.topic(topic)
+  }
+
+  partitionReader(partition: ClientPartition): PartitionReader {
+    const { control, segments } = this.#link.memory
+    return new PartitionReader(partition, control, segments, this.#checkCrc)
+  }
+
+  changed(): boolean {
+    return false
+  }
+
+  waitBeyond(reader: PartitionReader, offset: number, timeoutMs: number): Promise<void> {
+    return this.#link.memory.waitForReaders(reader.location.slot, () => reader.highWatermark > offset, timeoutMs)
+  }
+}
+
+/** A directory that this process does not own. */
+export class ObservedSource implements ReadSource {
+  readonly #observer: Observer
+  readonly #checkCrc: boolean
+  /** The memory that each reader looks at. */
+  readonly #memories = new WeakMap<PartitionReader, EngineMemory>()
+
+  constructor(observer: Observer, checkCrc: boolean) {
+    this.#observer = observer
+    this.#checkCrc = checkCrc
+  }
+
+  async topic(topic: string): Promise<ClientTopic> {
+    this.#observer.demandOpen()
+    return this.#observer.clientTopic(topic)
+  }
+
+  partitionReader({ topic, partition }: ClientPartition): PartitionReader {
+    const { memory } = this.#observer
+    // Slots are the owner's: another owner may have put the partition elsewhere.
+    const located = this.#observer.clientTopic(topic).partitions[partition]
+    if (located === undefined) throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', { topic, partition })
+    const reader = new PartitionReader(located, memory.control, memory.segments, this.#checkCrc)
+    this.#memories.set(reader, memory)
+    return reader
+  }
+
+  changed(reader: PartitionReader): boolean {
+    return this.#memories.get(reader) !== this.#observer.memory
+  }
+
+  async waitBeyond(): Promise<void> {
+    await new Promise(resolve => setTimeout(resolve, POLL_MS).unref())
+  }
+}

@@ -1,0 +1,54 @@
+/** The engine as another thread of the service sees it: producers, readers, look-ups and schemas over a posted handle. */
+import { PortLink, type ThreadHandle } from '../engine/broker/client-link.ts'
+import { Lookup } from './lookup.ts'
+import { Producer } from './producer.ts'
+import { LocalSource } from './read-source.ts'
+import { Reader } from './reader.ts'
+import { Schemas } from './schemas.ts'
+import type { ProducerOptions, ReaderOptions } from './types.ts'
+
+const CALL_TIMEOUT_MS = 30_000
+
+export class ThreadClient {
+  readonly schemas: Schemas
+  readonly #link: PortLink
+  readonly #producers = new Set<Producer>()
+
+  /** @internal Use `attachThread`. */
+  constructor(handle: ThreadHandle) {
+    this.#link = new PortLink(handle, CALL_TIMEOUT_MS)
+    this.schemas = new Schemas(this.#link)
+  }
+
+  /** As `Millrace.producer`. */
+  async producer(options: ProducerOptions = {}): Promise<Producer> {
+    const producer: Producer = await Producer.attach(this.#link, options, () => this.#producers.delete(producer))
+    this.#producers.add(producer)
+    return producer
+  }
+
+  /** As `Millrace.reader`. */
+  reader(options: ReaderOptions): Reader {
+    return new Reader(new LocalSource(this.#link, options.checkCrc ?? true), options)
+  }
+
+  /** As `Millrace.lookup`. */
+  async lookup(topic: string): Promise<Lookup> {
+    return new Lookup(new LocalSource(this.#link, true), await this.#link.topic(topic))
+  }
+
+  /** Closes this thread's producers and gives the port back. */
+  async close(): Promise<void> {
+    await Promise.allSettled([...this.#producers].map(producer => producer.close()))
+    this.#link.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+}
+
+/** Attaches this thread to the engine that made the handle. A handle serves one thread. */
+export function attachThread(handle: ThreadHandle): ThreadClient {
+  return new ThreadClient(handle)
+}
