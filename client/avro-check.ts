@@ -1,7 +1,7 @@
 /**
  * Walks Avro binary before avsc decodes it. avsc trusts lengths and counts: a damaged array count makes it build an
  * array of billions, a bad length moves it backwards. After this walk every count, length and index is known to fit
- * the bytes, so decoding costs no more than the value's own size. Stateless but for one cursor; any thread.
+ * the bytes, so decoding costs no more than the value's own size. Pure functions; any thread.
  *
  * What is checked is the encoding (Avro specification, "Binary encoding"): varints end in time, lengths stay inside,
  * blocks hold no more items than bytes, unions and enums name a branch or symbol, booleans are 0 or 1, and the value
@@ -16,121 +16,133 @@ export const AVRO_DEPTH_MAX = 512
 /** Items of a value's arrays that take no bytes (null, empty records), which no length bounds. */
 export const AVRO_EMPTY_ITEMS_MAX = 65_536
 
-class Walk {
-  bytes: Buffer = Buffer.alloc(0)
-  at = 0
-  end = 0
-  depth = 0
-  emptyItems = 0
-}
-
-type Step = (walk: Walk) => void
+/** Checks one value that begins at `at` and returns the position behind it. */
+type Step = (bytes: Buffer, at: number, end: number) => number
 
 /** Checks that exactly one value of the type fills `bytes` from `at` on. @throws SCHEMA_MISMATCH {position, reason} */
 export type Check = (bytes: Buffer, at: number) => void
 
-export function compileCheck(type: avsc.Type): Check {
-  const step = compile(type, new Map())
-  const walk = new Walk()
+// The walk's state beside the position. It is set anew for each value, and a walk never stops half-way to go on later.
+let depth = 0
+let emptyItems = 0
+/** Position behind the number that `readLong` returned. */
+let behindLong = 0
+
+/**
+ * @param resolved true when the value is then read as another schema: avsc promotes a `long` to `double` without
+ *   ExactLong, so one that it would give the wrong sign is refused
+ */
+export function compileCheck(type: avsc.Type, resolved = false): Check {
+  const step = compile(type, new Map(), resolved)
   return (bytes, at) => {
-    walk.bytes = bytes
-    walk.at = at
-    walk.end = bytes.length
-    walk.depth = 0
-    walk.emptyItems = 0
-    step(walk)
-    if (walk.at !== walk.end) fail(walk, 'bytes behind the value')
+    depth = 0
+    emptyItems = 0
+    const end = step(bytes, at, bytes.length)
+    if (end !== bytes.length) fail(end, 'bytes behind the value')
   }
 }
 
-function compile(type: avsc.Type, compiled: Map<avsc.Type, Step>): Step {
+function compile(type: avsc.Type, compiled: Map<avsc.Type, Step>, resolved: boolean): Step {
   const known = compiled.get(type)
   if (known !== undefined) return known
-  if (type instanceof avsc.types.RecordType) return record(type, compiled)
-  const step = compileOther(type, compiled)
+  if (type instanceof avsc.types.RecordType) return record(type, compiled, resolved)
+  const step = compileOther(type, compiled, resolved)
   compiled.set(type, step)
   return step
 }
 
 /** Recursion goes through records only, so a record is known before its fields are compiled. */
-function record(type: avsc.types.RecordType, compiled: Map<avsc.Type, Step>): Step {
+function record(type: avsc.types.RecordType, compiled: Map<avsc.Type, Step>, resolved: boolean): Step {
   const steps: Step[] = []
-  const step: Step = walk => {
-    if (++walk.depth > AVRO_DEPTH_MAX) fail(walk, 'too deep')
-    for (let i = 0; i < steps.length; i++) (steps[i] as Step)(walk)
-    walk.depth--
+  const step: Step = (bytes, at, end) => {
+    if (++depth > AVRO_DEPTH_MAX) fail(at, 'too deep')
+    let next = at
+    for (let i = 0; i < steps.length; i++) next = (steps[i] as Step)(bytes, next, end)
+    depth--
+    return next
   }
   compiled.set(type, step)
-  for (const field of type.fields) steps.push(compile(field.type, compiled))
+  for (const field of type.fields) steps.push(compile(field.type, compiled, resolved))
   return step
 }
 
-function compileOther(type: avsc.Type, compiled: Map<avsc.Type, Step>): Step {
+function compileOther(type: avsc.Type, compiled: Map<avsc.Type, Step>, resolved: boolean): Step {
   if (type instanceof avsc.types.ArrayType) {
-    const items = compile(type.itemsType, compiled)
-    return blocks(items, leastBytes(type.itemsType, new Set()))
+    return blocks(compile(type.itemsType, compiled, resolved), leastBytes(type.itemsType, new Set()))
   }
   if (type instanceof avsc.types.MapType) {
-    const values = compile(type.valuesType as avsc.Type, compiled)
-    const entry: Step = walk => {
-      lengthPrefixed(walk)
-      values(walk)
-    }
-    return blocks(entry, 1)
+    const values = compile(type.valuesType as avsc.Type, compiled, resolved)
+    return blocks((bytes, at, end) => values(bytes, lengthPrefixed(bytes, at, end), end), 1)
   }
   if (type instanceof avsc.types.EnumType) {
     const symbols = type.symbols.length
-    return walk => void index(walk, symbols, 'no such symbol')
+    return (bytes, at, end) => {
+      index(bytes, at, end, symbols, 'no such symbol')
+      return behindLong
+    }
   }
   if (type instanceof avsc.types.FixedType) {
     const { size } = type
-    return walk => skip(walk, size)
+    return (_, at, end) => skip(at + size, end)
   }
   if (type instanceof avsc.types.UnwrappedUnionType || type instanceof avsc.types.WrappedUnionType) {
-    const branches = type.types.map(branch => compile(branch, compiled))
-    return walk => (branches[index(walk, branches.length, 'no such branch')] as Step)(walk)
+    const branches = type.types.map(branch => compile(branch, compiled, resolved))
+    return (bytes, at, end) => {
+      const branch = branches[index(bytes, at, end, branches.length, 'no such branch')] as Step
+      return branch(bytes, behindLong, end)
+    }
   }
-  return primitive(type.typeName)
+  return type.typeName === 'long' && resolved ? resolvedLong : primitive(type.typeName)
 }
 
 function primitive(typeName: string): Step {
   switch (typeName) {
     case 'null':
-      return () => {}
+      return (_, at) => at
     case 'boolean':
-      return walk => {
-        if (walk.at < walk.end && (walk.bytes[walk.at] as number) > 1) fail(walk, 'not a boolean')
-        skip(walk, 1)
+      return (bytes, at, end) => {
+        if (at < end && (bytes[at] as number) > 1) fail(at, 'not a boolean')
+        return skip(at + 1, end)
       }
     case 'int':
-      return walk => varint(walk, 5)
+      return (bytes, at, end) => (at < end && (bytes[at] as number) < 0x80 ? at + 1 : varint(bytes, at, end, 5))
     case 'long':
-      return walk => varint(walk, 10)
+      return (bytes, at, end) => (at < end && (bytes[at] as number) < 0x80 ? at + 1 : varint(bytes, at, end, 10))
     case 'float':
-      return walk => skip(walk, 4)
+      return (_, at, end) => skip(at + 4, end)
     case 'double':
-      return walk => skip(walk, 8)
+      return (_, at, end) => skip(at + 8, end)
     default:
       return lengthPrefixed // bytes, string
   }
 }
 
+/** A long whose zigzag form has the sign in a bit that a double does not keep is refused. */
+function resolvedLong(bytes: Buffer, at: number, end: number): number {
+  const value = readLong(bytes, at, end)
+  if (Math.abs(value) >= 2 ** 52 && ((bytes[at] as number) & 1) === 1) fail(at, 'a long below -2^52 in another schema')
+  return behindLong
+}
+
 /** Arrays and maps: blocks of a count and as many items, a negative count followed by the block's size, 0 at the end. */
 function blocks(item: Step, itemBytesMin: number): Step {
-  return walk => {
+  return (bytes, at, end) => {
+    let next = at
     for (;;) {
-      let count = readLong(walk)
-      if (count === 0) return
+      let count = readLong(bytes, next, end)
+      next = behindLong
+      if (count === 0) return next
       if (count < 0) {
         count = -count
-        if (readLong(walk) < 0) fail(walk, 'negative block size')
+        if (readLong(bytes, next, end) < 0) fail(next, 'negative block size')
+        next = behindLong
       }
-      if (itemBytesMin > 0 && count > walk.end - walk.at) fail(walk, 'more items than bytes')
+      if (itemBytesMin > 0 && count > end - next) fail(next, 'more items than bytes')
       if (itemBytesMin === 0) {
-        walk.emptyItems += count
-        if (walk.emptyItems > AVRO_EMPTY_ITEMS_MAX) fail(walk, 'too many items without bytes')
+        emptyItems += count
+        if (emptyItems > AVRO_EMPTY_ITEMS_MAX) fail(next, 'too many items without bytes')
       }
-      for (let i = 0; i < count; i++) item(walk)
+      for (let i = 0; i < count; i++) next = item(bytes, next, end)
     }
   }
 }
@@ -138,54 +150,53 @@ function blocks(item: Step, itemBytesMin: number): Step {
 /** 0 when a value of the type may take no bytes at all, else 1. */
 function leastBytes(type: avsc.Type, inside: Set<avsc.Type>): 0 | 1 {
   if (type.typeName === 'null' || (type instanceof avsc.types.FixedType && type.size === 0)) return 0
-  if (!(type instanceof avsc.types.RecordType) || inside.has(type)) return type instanceof avsc.types.RecordType ? 0 : 1
+  if (!(type instanceof avsc.types.RecordType)) return 1
+  if (inside.has(type)) return 0
   inside.add(type)
   const least = type.fields.some(field => leastBytes(field.type, inside) > 0) ? 1 : 0
   inside.delete(type)
   return least
 }
 
-function skip(walk: Walk, bytes: number): void {
-  walk.at += bytes
-  if (walk.at > walk.end) fail(walk, 'truncated')
+function skip(next: number, end: number): number {
+  return next <= end ? next : fail(end, 'truncated')
 }
 
-function lengthPrefixed(walk: Walk): void {
-  const length = readLong(walk)
-  if (length < 0) fail(walk, 'negative length')
-  if (length > walk.end - walk.at) fail(walk, 'truncated')
-  walk.at += length
+function lengthPrefixed(bytes: Buffer, at: number, end: number): number {
+  const length = readLong(bytes, at, end)
+  if (length < 0) fail(at, 'negative length')
+  return skip(behindLong + length, end)
 }
 
-function index(walk: Walk, count: number, reason: string): number {
-  const position = readLong(walk)
-  if (position < 0 || position >= count) fail(walk, reason)
-  return position
+function index(bytes: Buffer, at: number, end: number, count: number, reason: string): number {
+  const position = readLong(bytes, at, end)
+  return position >= 0 && position < count ? position : fail(at, reason)
 }
 
-function varint(walk: Walk, bytesMax: number): void {
-  const { bytes, end } = walk
-  let at = walk.at
+/** 5 bytes hold 32 bits with 4 of them in the last, 10 bytes 64 with 1. */
+function varint(bytes: Buffer, at: number, end: number, bytesMax: 5 | 10): number {
   const limit = Math.min(end, at + bytesMax)
-  while (at < limit && (bytes[at] as number) > 0x7f) at++
-  walk.at = at + 1
-  if (at >= limit) fail(walk, at >= end ? 'truncated' : 'number too long')
+  let last = at
+  while (last < limit && (bytes[last] as number) > 0x7f) last++
+  if (last >= limit) fail(at, last >= end ? 'truncated' : 'number too long')
+  if (last - at === bytesMax - 1 && (bytes[last] as number) > (bytesMax === 5 ? 0x0f : 0x01))
+    fail(at, 'number too long')
+  return last + 1
 }
 
 /** A zigzag varint; beyond 2^53 it is inexact, which is still far beyond any length that fits. */
-function readLong(walk: Walk): number {
-  const first = walk.at < walk.end ? (walk.bytes[walk.at] as number) : 0x80
-  if (first < 0x80) {
-    walk.at++
-    return (first >>> 1) ^ -(first & 1)
+function readLong(bytes: Buffer, at: number, end: number): number {
+  if (at < end && (bytes[at] as number) < 0x80) {
+    const value = bytes[at] as number
+    behindLong = at + 1
+    return (value >>> 1) ^ -(value & 1)
   }
-  const start = walk.at
-  varint(walk, 10)
+  behindLong = varint(bytes, at, end, 10)
   let value = 0
-  for (let at = walk.at - 1; at >= start; at--) value = value * 128 + ((walk.bytes[at] as number) & 0x7f)
+  for (let i = behindLong - 1; i >= at; i--) value = value * 128 + ((bytes[i] as number) & 0x7f)
   return value % 2 === 0 ? value / 2 : -(value + 1) / 2
 }
 
-function fail(walk: Walk, reason: string): never {
-  throw new MillraceError('SCHEMA_MISMATCH', { position: Math.min(walk.at, walk.end), reason })
+function fail(position: number, reason: string): never {
+  throw new MillraceError('SCHEMA_MISMATCH', { position, reason })
 }

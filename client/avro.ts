@@ -8,8 +8,8 @@
  *     +------+---------------+--------------------
  *
  * In TypeScript: records are objects, `int` and `long` numbers, `bytes` and `fixed` Buffers, enums strings, maps objects.
- * A `long` beyond ±(2^53 - 2) is refused, when written and when read, because a number would not hold it. A field with a
- * default may be left out when writing. Unions hold the plain value where its JavaScript type says which branch it is,
+ * A `long` beyond the safe integers, ±(2^53 - 1), is refused when written and when read, because a number would not hold
+ * it. A field with a default may be left out when writing. Unions hold the plain value where its JavaScript type says which branch it is,
  * else `{ branchName: value }`. Logical types keep their base type.
  * Invariant: what `decode` returns shares no memory with the bytes it was given.
  */
@@ -157,7 +157,7 @@ export class AvroSerde<T = unknown, Input = T> {
     const writer = parseSchema(text)
     let reader: Reader
     try {
-      reader = { check: compileCheck(writer), resolver: this.#type.createResolver(writer) }
+      reader = { check: compileCheck(writer, true), resolver: this.#type.createResolver(writer) }
     } catch (error) {
       throw new MillraceError('SCHEMA_MISMATCH', { id, readerId: this.id, reason: reasonOf(error) }, error)
     }

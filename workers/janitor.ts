@@ -2,11 +2,13 @@
  * The janitor thread: allocates disk blocks and memory ahead of the tails, and deletes files. Allocation first, because a
  * writer may be waiting for it; a full disk shows here as an error and not as a SIGBUS in the writer.
  *
- * A large allocation is prefaulted in pieces and answered after each, so that the writer goes on while the rest follows.
+ * Memory is brought in by writing zeros and then mapping what that put into the page cache: large writes get large pages,
+ * which takes two thirds of the time of faulting pages in one by one (20 against 30 ms for 128 MiB). A large
+ * allocation is done in pieces and answered after each, so that the writer goes on while the rest follows.
  * For a durable topic a piece is also flushed before it is handed over: prefaulted pages are dirty, and the next small
  * flush would have to write them all.
  */
-import { fdatasyncSync, rmSync } from 'node:fs'
+import { fdatasyncSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileError, isMillraceError, MillraceError } from '../engine/base/errors.ts'
 import { failpoint } from '../engine/base/failpoints.ts'
@@ -35,6 +37,7 @@ class JanitorLoop extends ServiceLoop {
       while (done < to) {
         const end = Math.min(pageFloor(done) + PIECE_BYTES, to)
         const first = pageFloor(done)
+        writeZeros(fd, done, end)
         prefaultForWrite(BigInt(address + first), pageCeil(end) - first)
         if ((message.status & ALLOCATE_FLAG.sync) !== 0) this.#sync(fd)
         done = end
@@ -67,6 +70,12 @@ class JanitorLoop extends ServiceLoop {
       }
     }
   }
+}
+
+const ZEROS = Buffer.alloc(MIB)
+
+function writeZeros(fd: number, from: number, to: number): void {
+  for (let at = from; at < to; ) at += writeSync(fd, ZEROS, 0, Math.min(ZEROS.length, to - at), at)
 }
 
 /** Piscina's entry point: runs until the engine stops. */

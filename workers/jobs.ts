@@ -3,11 +3,17 @@
  * folders that no other thread of this process has open.
  */
 import { rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { fileError, toErrorData } from '../engine/base/errors.ts'
 import { failpoint } from '../engine/base/failpoints.ts'
+import { segmentFileName } from '../engine/format/file-names.ts'
 import { writeEpochCheckpoint } from '../engine/log/epoch-checkpoint-file.ts'
-import type { JobRequest, JobResult, RecoverItem } from '../engine/log/jobs.ts'
-import { type RecoveryResult, recoverPartition } from '../engine/log/recovery.ts'
+import type { JobRequest, JobResult, RecoverItem, RepairItem } from '../engine/log/jobs.ts'
+import { type RecoveryResult, recoverPartition, type SegmentInfo } from '../engine/log/recovery.ts'
+import { removeSegmentFiles } from '../engine/log/recovery-directory.ts'
+import { rewriteSegment } from '../engine/log/segment-rewrite.ts'
+import { scanSegment } from '../engine/log/segment-scan.ts'
+import { Mapping } from '../engine/memory/mapping.ts'
 
 function recover(item: RecoverItem): RecoveryResult {
   const result = recoverPartition(item.request)
@@ -23,6 +29,32 @@ function beginEpoch(directory: string, result: RecoveryResult): RecoveryResult {
   const epochs = [...kept, { epoch: leaderEpoch, startOffset: result.logEndOffset }]
   writeEpochCheckpoint(directory, epochs)
   return { ...result, leaderEpoch, epochs }
+}
+
+/**
+ * After a failed flush: every segment that was not flushed is written into a new file, as far as it is kept. What lies
+ * above is gone: it was never acknowledged as durable.
+ */
+function repair({ directory, keepOffset, flushedOffset, segments, request }: RepairItem): RecoveryResult {
+  for (const segment of segments) {
+    if (segment.nextOffset <= flushedOffset && segment !== segments.at(-1)) continue
+    const { baseOffset } = segment
+    if (baseOffset > keepOffset) removeSegmentFiles(directory, baseOffset)
+    else rewriteSegment({ directory, baseOffset, keepBytes: positionOf(directory, segment, keepOffset) })
+  }
+  return beginEpoch(directory, recoverPartition(request))
+}
+
+/** Where the batches below `offset` end. Only bytes that were flushed are touched, and the header behind them. */
+function positionOf(directory: string, segment: SegmentInfo, offset: number): number {
+  const { baseOffset, sizeBytes, nextOffset } = segment
+  if (nextOffset <= offset || sizeBytes === 0) return sizeBytes
+  const mapping = Mapping.ofPath(join(directory, segmentFileName(baseOffset, 'log')), sizeBytes)
+  try {
+    return scanSegment(mapping.region, 0, sizeBytes, { baseOffset, checkCrc: false, untilOffset: offset }).end
+  } finally {
+    mapping.release()
+  }
 }
 
 function removeFolders(paths: readonly string[]): void {
@@ -48,7 +80,7 @@ export default function runJob(job: JobRequest): JobResult[JobRequest['kind']] {
         }
       })
     case 'repair':
-      return beginEpoch(job.item.directory, recoverPartition(job.item.request))
+      return repair(job.item)
     case 'remove-folders':
       return removeFolders(job.paths) as undefined
   }

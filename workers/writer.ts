@@ -6,9 +6,11 @@
  * The loop never waits for a producer or a service: what cannot go on now is kept with its partition and tried again
  * when the reply is there. It ends when the engine stops, after everything is flushed and closed.
  */
+import { fdatasyncSync } from 'node:fs'
 import type { MessagePort } from 'node:worker_threads'
 import { systemClock } from '../engine/base/clock.ts'
 import { MillraceError, toErrorData } from '../engine/base/errors.ts'
+import { failpoint } from '../engine/base/failpoints.ts'
 import { invariant } from '../engine/base/invariant.ts'
 import type { DetachedPartition, Mail, ProducerAttachment, WriterStart } from '../engine/log/mail.ts'
 import { type AttachedProducer, PartitionHost } from '../engine/log/partition-host.ts'
@@ -31,6 +33,9 @@ const PARK_MS = 1_000
 /** A partition that was not appended to for this long gives back what was allocated ahead of its tail. */
 const IDLE_MS = 10_000
 const TICK_MS = 500
+/** A flush that takes less is not worth the two wake-ups of handing it over (20 to 50 µs each between idle processors). */
+const QUICK_FLUSH_MS = 0.3
+const OTHER_QUIET_MS = 100
 
 type ServiceEnd = ReturnType<typeof writerServiceEnd>
 
@@ -47,6 +52,15 @@ class WriterLoop implements LogServices {
   /** Orders that found their ring full, in order. */
   readonly #backlog: { end: ServiceEnd; message: ServiceMessage; thread: number }[] = []
   readonly #detaching = new Map<number, { reply: number | undefined; cut: boolean }>()
+  /** Partitions to be flushed at the end of this pass. */
+  readonly #flushHere = new Set<number>()
+  /** Base offset of the segment that was flushed last, by slot. */
+  readonly #flushedBase = new Map<number, number>()
+  /** Running mean of what a flush takes; unknown, so slow, at first. */
+  #flushMs = 1
+  #flushOrderedMs = 0
+  /** When a partition that does not wait for flushes was appended to last. */
+  #otherMs = Number.NEGATIVE_INFINITY
   #settle: number | undefined
   #nextTickMs = 0
 
@@ -82,6 +96,7 @@ class WriterLoop implements LogServices {
     if (this.#takeReplies()) worked = true
     if (this.#takeRequests()) worked = true
     if (this.#pushBacklog()) worked = true
+    if (this.#flushKept()) worked = true
     this.#tick()
     if (this.#detaching.size > 0) this.#finishDetaching()
     if (this.#settle !== undefined) this.#trySettle()
@@ -135,7 +150,7 @@ class WriterLoop implements LogServices {
     const slabCount = words[at + REQUEST.slabCount] as number
     const host = this.#hosts.get(slot)
     if (host === undefined || (host.log.slotGeneration | 0) !== words[at + REQUEST.slotGeneration]) {
-      this.#refuseUnknown(producer, id, firstSlab, slabCount)
+      this.#refuseAbsent(producer, id, firstSlab, slabCount, slot, words[at + REQUEST.slotGeneration] as number)
       return
     }
     const error = host.request(
@@ -147,11 +162,23 @@ class WriterLoop implements LogServices {
       words[at + REQUEST.flags] as number,
     )
     if (error !== undefined) this.#stop(host, error)
+    if (!host.log.config.durable) this.#otherMs = systemClock.monotonicMs()
   }
 
-  #refuseUnknown(producer: AttachedProducer, id: number, firstSlab: number, slabCount: number): void {
+  /** The partition is gone, or being repaired: then what stopped it is the answer. */
+  #refuseAbsent(
+    producer: AttachedProducer,
+    id: number,
+    firstSlab: number,
+    slabCount: number,
+    slot: number,
+    slotGeneration: number,
+  ): void {
+    const { control } = this.#memory
+    const isHere = (control.get(slot, SLOT.slotGeneration) | 0) === slotGeneration
+    const failure = isHere ? ERROR_CODES[control.get(slot, SLOT.failure) - 1] : undefined
     producer.arena.free(firstSlab, slabCount)
-    PartitionHost.refuse(producer, id, 'UNKNOWN_TOPIC_OR_PARTITION')
+    PartitionHost.refuse(producer, id, failure ?? 'UNKNOWN_TOPIC_OR_PARTITION')
   }
 
   /** A bug or a failed flush stops one partition; the others go on. */
@@ -169,7 +196,19 @@ class WriterLoop implements LogServices {
     this.#order(this.#janitor, SERVICE.janitor, ORDER.allocate, slot, fd, status, from, to, address)
   }
 
+  /**
+   * Hands a flush to the flusher, or keeps it for the end of this pass when waiting for it here costs less than handing it
+   * over: the disk is quick, and nothing but durable partitions has been busy, whose appends wait for flushes anyway.
+   */
   flush(slot: number, fd: number, offset: number, baseOffset: number): void {
+    // The first flush of a file is the flusher's: it flushes the folder as well.
+    const known = this.#flushedBase.get(slot) === baseOffset
+    this.#flushedBase.set(slot, baseOffset)
+    this.#flushOrderedMs = systemClock.monotonicMs()
+    if (known && this.#flushMs < QUICK_FLUSH_MS && this.#flushOrderedMs - this.#otherMs > OTHER_QUIET_MS) {
+      this.#flushHere.add(slot)
+      return
+    }
     this.#order(this.#flusher, SERVICE.flusher, ORDER.flush, slot, fd, 0, offset, baseOffset, 0)
   }
 
@@ -184,6 +223,40 @@ class WriterLoop implements LogServices {
 
   dirty(slot: number): void {
     this.#memory.markDirty(slot)
+  }
+
+  /** Flushes what was kept, once nothing else is waiting. */
+  #flushKept(): boolean {
+    if (this.#flushHere.size === 0 || this.#hasWork()) return false
+    for (const slot of [...this.#flushHere]) {
+      this.#flushHere.delete(slot)
+      const host = this.#hosts.get(slot)
+      if (host === undefined || host.failure !== undefined) continue
+      this.#flushNow(host)
+    }
+    return true
+  }
+
+  #flushNow(host: PartitionHost): void {
+    const { log } = host
+    const target = log.logEndOffset
+    const startMs = systemClock.monotonicMs()
+    try {
+      failpoint('flush-before-sync')
+      fdatasyncSync(log.active.fd)
+      failpoint('flush-after-sync')
+    } catch (error) {
+      log.flushed(log.flushedOffset, false)
+      this.#stop(host, new MillraceError('FLUSH_FAILED', { flushedOffset: log.flushedOffset }, error))
+      return
+    }
+    this.#noteFlush(startMs)
+    log.flushed(target, true)
+    host.acknowledge()
+  }
+
+  #noteFlush(startMs: number): void {
+    this.#flushMs += (systemClock.monotonicMs() - startMs - this.#flushMs) / 8
   }
 
   moved(slot: number): void {
@@ -235,6 +308,7 @@ class WriterLoop implements LogServices {
 
   #takeReply(host: PartitionHost, reply: ServiceMessage): void {
     const code = reply.status === 0 ? undefined : ERROR_CODES[reply.status - 1]
+    if (reply.kind === ORDER.flush) this.#noteFlush(this.#flushOrderedMs)
     const { log } = host
     if (reply.kind === ORDER.allocate) {
       log.allocated(reply.a, reply.c === 1)
@@ -294,6 +368,8 @@ class WriterLoop implements LogServices {
       case 'settle':
         this.#settle = mail.reply
         return LATER
+      case 'abandon':
+        throw new MillraceError('WRITER_CRASHED', { service: mail.service })
       default:
         throw new MillraceError('INVALID_ARGUMENT', { mail: mail.kind })
     }
@@ -373,6 +449,7 @@ class WriterLoop implements LogServices {
     }
     log.close(cut && failure === undefined)
     this.#hosts.delete(slot)
+    this.#flushedBase.delete(slot)
     return described
   }
 

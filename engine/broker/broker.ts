@@ -23,7 +23,7 @@ import { DirectoryLock } from './directory-lock.ts'
 import type { ResolvedOptions } from './options.ts'
 import { type HostedPartition, Partitions, type PartitionToOpen } from './partitions.ts'
 import { Producers } from './producers.ts'
-import { Threads } from './threads.ts'
+import { type ServiceName, Threads } from './threads.ts'
 import type { ClientTopic } from './topic-metadata.ts'
 
 /** What a running engine tells: see docs/API.md#events. */
@@ -71,11 +71,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
     this.#threads = new Threads(this.memory, options, {
       event: event => this.#workerEvent(event),
       writerCrashed: (writer, error) => this.#inBackground(this.#writerCrashed(writer, error)),
-      serviceCrashed: (service, error) => {
-        this.emit('warning', new MillraceError('WRITER_CRASHED', { service }, error))
-        this.#threads.restartService(service)
-        this.#partitions.serveTo(this.#threads.service(service))
-      },
+      serviceCrashed: (service, error) => this.#serviceCrashed(service, error),
     })
     this.producers = new Producers(this.#threads)
     this.#partitions = new Partitions(directory, this.memory, this.#threads, {
@@ -360,6 +356,21 @@ export class Broker extends EventEmitter<BrokerEvents> {
     this.emit('partitionFailed', partition, fromErrorData(event.error))
     if (event.error.code === 'FLUSH_FAILED')
       this.#inBackground(this.#partitions.repair(event.slot, event.slotGeneration))
+  }
+
+  /**
+   * The order that the service had in its hands is lost, and whoever gave it would wait for ever: the writers begin anew
+   * as well, which fails what is under way and recovers every partition. The indexer has no orders.
+   */
+  #serviceCrashed(service: ServiceName, error: unknown): void {
+    this.#sound = false
+    this.emit('warning', new MillraceError('WRITER_CRASHED', { service }, error))
+    this.#threads.restartService(service)
+    this.#partitions.serveTo(this.#threads.service(service))
+    if (service === 'indexer') return
+    for (let writer = 0; writer < this.#threads.writerCount; writer++) {
+      this.#threads.writer(writer).post({ kind: 'abandon', service })
+    }
   }
 
   async #writerCrashed(writer: number, error: unknown): Promise<void> {

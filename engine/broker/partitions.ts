@@ -223,12 +223,12 @@ export class Partitions {
     if (partition === undefined || partition.slotGeneration !== slotGeneration) return
     const described = await this.#detach(partition, false)
     if (described === undefined) return
-    const { flushedOffset, logEndOffset, logStartOffset } = described
+    const { flushedOffset, logEndOffset, logStartOffset, segments } = described
     const keepOffset = partition.config.durable ? flushedOffset : logEndOffset
     try {
       this.#serve([partition])
       const request = { ...recoveryRequest(partition, undefined, false), recoveryPoint: flushedOffset, logStartOffset }
-      const item = { directory: partition.directory, keepOffset, flushedOffset, request }
+      const item = { directory: partition.directory, keepOffset, flushedOffset, segments, request }
       await this.#adopt(partition, await this.#threads.runJob({ kind: 'repair', item }))
     } catch (error) {
       this.#markFailed(partition, { code: 'FLUSH_FAILED', details: { flushedOffset }, cause: String(error) })

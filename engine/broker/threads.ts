@@ -39,11 +39,19 @@ export class Threads {
     this.#options = options
     this.#events = events
     const { writers, jobThreads } = options
-    const common = { atomics: 'async', idleTimeout: Number.POSITIVE_INFINITY } as const
-    this.#writerPool = new Piscina({ ...common, filename: entry('writer'), minThreads: writers, maxThreads: writers })
+    // A descriptor that a writer opens is closed by the flusher. Node would close its number once more when the writer's
+    // thread ends, whatever file, socket or store has it by then.
+    const common = { atomics: 'async', trackUnmanagedFds: false } as const
+    this.#writerPool = new Piscina({
+      ...common,
+      idleTimeout: Number.POSITIVE_INFINITY,
+      filename: entry('writer'),
+      minThreads: writers,
+      maxThreads: writers,
+    })
     const threads = Object.keys(SERVICE).length + jobThreads
     this.#servicePool = new Piscina({
-      atomics: 'async',
+      ...common,
       idleTimeout: 2_000,
       filename: entry('jobs'),
       minThreads: Object.keys(SERVICE).length,

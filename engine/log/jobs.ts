@@ -3,7 +3,7 @@
  * partitions says so for that one and goes on with the others.
  */
 import type { ErrorData } from '../base/errors.ts'
-import type { RecoveryRequest, RecoveryResult } from './recovery-types.ts'
+import type { RecoveryRequest, RecoveryResult, SegmentInfo } from './recovery-types.ts'
 
 export interface RecoverItem {
   readonly request: RecoveryRequest
@@ -17,6 +17,8 @@ export interface RepairItem {
   readonly keepOffset: number
   /** Below, segments were flushed and need no rewriting. */
   readonly flushedOffset: number
+  /** As they were published when the partition stopped. */
+  readonly segments: readonly SegmentInfo[]
   readonly request: RecoveryRequest
 }
 

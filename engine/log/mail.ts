@@ -58,6 +58,8 @@ export type Mail = Asked &
         readonly ring: SharedArrayBuffer
         readonly left: readonly LeftOpen[]
       }
+    /** Writer: end as if by a crash, because a service died with an order of this writer in its hands. */
+    | { readonly kind: 'abandon'; readonly service: string }
     /** Writer: drain, flush everything, then answer. Indexer: index everything, close the files, then answer. */
     | { readonly kind: 'settle' }
   )

@@ -6,7 +6,8 @@
  * parks alone; the rings of its producers are read on. What waits is bounded by the slabs of the producers.
  */
 import { type ErrorCode, MillraceError, toErrorData } from '../base/errors.ts'
-import { checkBatch } from '../format/record-batch.ts'
+import { BATCH, batchBytes, checkBatch, isControlBatch, isTransactional, recordCountOf } from '../format/record-batch.ts'
+import type { Region } from '../format/region.ts'
 import { COMPLETION, REQUEST_FLAG, statusOf, type WriterEnd } from '../memory/append-channel.ts'
 import type { SlabArena } from '../memory/slab-arena.ts'
 import type { WakeCell } from '../memory/wake-cell.ts'
@@ -27,7 +28,7 @@ interface WaitingRequest {
   readonly id: number
   readonly firstSlab: number
   readonly slabCount: number
-  readonly batchBytes: number
+  readonly bytes: number
   readonly flags: number
 }
 
@@ -79,20 +80,20 @@ export class PartitionHost {
     id: number,
     firstSlab: number,
     slabCount: number,
-    batchBytes: number,
+    bytes: number,
     flags: number,
   ): unknown {
     if (this.#waiting.length > 0) {
-      this.#waiting.push({ producer, id, firstSlab, slabCount, batchBytes, flags })
+      this.#waiting.push({ producer, id, firstSlab, slabCount, bytes, flags })
       return undefined
     }
     const { arena } = producer
     try {
       if (this.failure !== undefined) throw new MillraceError(this.failure)
       const at = firstSlab * arena.slabBytes
-      if ((flags & REQUEST_FLAG.checkCrc) !== 0) this.#check(arena, at, batchBytes)
-      if (this.log.append(arena.region, at, batchBytes) === 'parked') {
-        this.#waiting.push({ producer, id, firstSlab, slabCount, batchBytes, flags: flags & ~REQUEST_FLAG.checkCrc })
+      if ((flags & REQUEST_FLAG.checkCrc) !== 0) this.#check(arena, at, bytes)
+      if (this.log.append(arena.region, at, bytes) === 'parked') {
+        this.#waiting.push({ producer, id, firstSlab, slabCount, bytes, flags: flags & ~REQUEST_FLAG.checkCrc })
         return undefined
       }
     } catch (error) {
@@ -108,9 +109,18 @@ export class PartitionHost {
   }
 
   /** One bad batch in the log would cost everything behind it, so bytes from outside are verified first. */
-  #check(arena: SlabArena, at: number, batchBytes: number): void {
-    const fault = checkBatch(arena.region, at, at + batchBytes)
+  #check(arena: SlabArena, at: number, bytes: number): void {
+    const { region } = arena
+    const fault = checkBatch(region, at, at + bytes) ?? this.#shapeFault(region, at, bytes)
     if (fault !== undefined) throw new MillraceError('CORRUPT_BATCH', { reason: fault })
+  }
+
+  /** A request is exactly one batch, and a producer's batch has no gaps: else one record could use up all offsets. */
+  #shapeFault({ view }: Region, at: number, bytes: number): string | undefined {
+    if (batchBytes(view, at) !== bytes) return 'length'
+    const lastOffsetDelta = view.getInt32(at + BATCH.lastOffsetDeltaAt)
+    if (recordCountOf(view, at) !== lastOffsetDelta + 1) return 'count'
+    return isControlBatch(view, at) || isTransactional(view, at) ? 'attributes' : undefined
   }
 
   /** Conditions of the world are answered; anything else is a bug and stops the partition. */
@@ -127,7 +137,7 @@ export class PartitionHost {
     let failure: unknown
     for (const item of this.#waiting.splice(0)) {
       if (failure !== undefined) this.#waiting.push(item)
-      else failure = this.request(item.producer, item.id, item.firstSlab, item.slabCount, item.batchBytes, item.flags)
+      else failure = this.request(item.producer, item.id, item.firstSlab, item.slabCount, item.bytes, item.flags)
     }
     return failure
   }

@@ -59,7 +59,7 @@ export class SegmentScan {
   firstTimestamp = -1
   /** Leader epoch of the last good batch. */
   lastEpoch: number
-  /** Where leader epochs begin, as far as this walk saw a larger one than before. */
+  /** Where leader epochs begin, as far as this walk saw: that of its first batch, then each larger one. */
   readonly epochs: EpochEntry[] = []
   batches = 0
   fault: ScanFault | undefined
@@ -125,7 +125,7 @@ export class SegmentScan {
     this.#previousOffset = this.nextOffset
     this.#previousFirst = first
     this.#previousEpoch = this.lastEpoch
-    if (epoch > this.lastEpoch) {
+    if (epoch > this.lastEpoch || (this.batches === 0 && epoch >= 0)) {
       this.epochs.push({ epoch, startOffset: first })
       this.lastEpoch = epoch
     }

@@ -6,6 +6,7 @@
 import avsc from 'avsc'
 import { MillraceError } from '../base/errors.ts'
 import { MIB } from '../base/limits.ts'
+import { ExactLong } from './exact-long.ts'
 
 /** Longest schema text; a schema is parsed on the broker's thread. */
 export const SCHEMA_TEXT_BYTES_MAX = MIB
@@ -38,19 +39,24 @@ export function schemaText(schema: SchemaSource): string {
 }
 
 /**
- * The avsc type of a schema text. Unions are unwrapped where that is unambiguous (avsc's `auto`), `long` is a number,
- * logical types keep their base type.
+ * The avsc type of a schema text. Unions are unwrapped where that is unambiguous (avsc's `auto`), `long` is an exact
+ * number, logical types keep their base type.
  * @throws INVALID_SCHEMA with avsc's own error as the cause
  */
 export function parseSchema(text: string): avsc.Type {
   try {
-    const type = avsc.Type.forSchema(JSON.parse(text) as avsc.Schema, { wrapUnions: 'auto' })
+    const type = avsc.Type.forSchema(JSON.parse(text) as avsc.Schema, { wrapUnions: 'auto', typeHook: longHook })
     harden(type, new Set())
     return type
   } catch (error) {
     if (error instanceof MillraceError) throw error
     throw new MillraceError('INVALID_SCHEMA', { reason: (error as Error).message.slice(0, 200) }, error)
   }
+}
+
+function longHook(schema: avsc.Schema): avsc.Type | undefined {
+  const name: unknown = typeof schema === 'object' && 'type' in schema ? schema.type : schema
+  return name === 'long' ? new ExactLong() : undefined
 }
 
 /** Takes the prototypes off avsc's lookups, and refuses the one field name that sets a record's prototype. */
