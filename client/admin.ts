@@ -102,6 +102,6 @@ export function describePartition(reader: PartitionReader): PartitionDescription
     ...reader.describe(),
     ...(error === undefined ? {} : { error }),
   }
-  reader.release()
+  reader.unmap()
   return described
 }

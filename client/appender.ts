@@ -39,7 +39,7 @@ export class Appender {
    */
   tryAppend(value: Uint8Array | null, key: Uint8Array | null = null, timestamp: number = Date.now()): boolean {
     const batch = this.#batch
-    if (batch !== undefined && batch.isOpen && (key === null || this.#target.hasPartition)) {
+    if (batch?.isOpen === true && (key === null || this.#target.hasPartition)) {
       if (batch.encoder.append(timestamp, key, value)) return true
     }
     const appended = this.#target.append(timestamp, key, value)

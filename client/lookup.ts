@@ -63,7 +63,10 @@ export class Lookup {
 
   #reader(partition: number): PartitionReader {
     let reader = this.#readers[partition]
-    if (reader !== undefined && !this.#source.changed(reader)) return reader
+    if (reader !== undefined) {
+      if (!this.#source.changed(reader)) return reader
+      this.#source.giveBack(reader)
+    }
     const located = this.#metadata.partitions[partition]
     if (located === undefined) throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', { topic: this.topic, partition })
     reader = this.#source.partitionReader(located)
@@ -73,7 +76,7 @@ export class Lookup {
 
   /** Gives the mappings back; records that were read stay valid. */
   close(): void {
-    for (const reader of this.#readers) reader?.release()
+    for (const reader of this.#readers) if (reader !== undefined) this.#source.giveBack(reader)
     this.#readers.length = 0
   }
 

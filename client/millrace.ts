@@ -15,6 +15,7 @@ import { Lookup } from './lookup.ts'
 import { Producer } from './producer.ts'
 import { LocalSource, ObservedSource, type ReadSource } from './read-source.ts'
 import { Reader } from './reader.ts'
+import { ReaderPool } from './reader-pool.ts'
 import { type SchemaSource, Schemas } from './schemas.ts'
 import type { EngineStatistics, ProducerOptions, ReaderOptions } from './types.ts'
 
@@ -26,6 +27,7 @@ export class Millrace {
   readonly #engine: Broker | Observer
   readonly #link: LocalLink | undefined
   readonly #producers = new Set<Producer>()
+  readonly #readers = new ReaderPool()
 
   private constructor(engine: Broker | Observer) {
     this.#engine = engine
@@ -67,7 +69,7 @@ export class Millrace {
   }
 
   #source(checkCrc: boolean): ReadSource {
-    if (this.#link !== undefined) return new LocalSource(this.#link, checkCrc)
+    if (this.#link !== undefined) return new LocalSource(this.#link, this.#readers, checkCrc)
     return new ObservedSource(this.#engine as Observer, checkCrc)
   }
 

@@ -4,7 +4,7 @@
  */
 
 import { RecordCursor } from '../engine/format/record.ts'
-import { BATCH, batchBytes, isControlBatch, lastOffsetOf } from '../engine/format/record-batch.ts'
+import { BATCH, baseOffsetOf, batchBytes, isControlBatch, lastOffsetOf } from '../engine/format/record-batch.ts'
 import type { Region } from '../engine/format/region.ts'
 import type { FetchedBatches } from '../engine/log/partition-reader.ts'
 import { type ConsumedRecord, recordAt } from './record.ts'
@@ -16,9 +16,6 @@ class FetchCursor extends RecordCursor {
   readonly #fromOffset: number
   readonly #toOffset: number
   #at: number
-  /** The seek that began a batch has found its first record already. */
-  #onRecord = false
-  #checksEnd = false
 
   constructor(fetched: FetchedBatches, fromOffset: number, toOffset: number) {
     super()
@@ -29,32 +26,34 @@ class FetchCursor extends RecordCursor {
     this.#toOffset = toOffset
   }
 
-  override next(): boolean {
-    for (;;) {
-      if (this.#onRecord) this.#onRecord = false
-      else if (!super.next()) {
-        if (!this.#nextBatch()) return false
-        continue
-      }
-      return !this.#checksEnd || this.offset < this.#toOffset
-    }
-  }
-
-  #nextBatch(): boolean {
+  protected override nextBatch(): boolean {
     const { view } = this.#region
     while (this.#at + BATCH.headerBytes <= this.#end) {
       const at = this.#at
       this.#at += batchBytes(view, at)
       if (isControlBatch(view, at)) continue
       this.reset(this.#region, at)
-      const lastOffset = lastOffsetOf(view, at)
-      this.#checksEnd = lastOffset >= this.#toOffset
-      if (view.getInt32(at + BATCH.lastOffsetDeltaAt) >= 0 && lastOffset >= this.#fromOffset) {
-        this.#onRecord = this.seekOffset(this.#fromOffset)
-        if (this.#onRecord) return true
-      }
+      const whole = baseOffsetOf(view, at) >= this.#fromOffset && lastOffsetOf(view, at) < this.#toOffset
+      if (!whole && !this.#trim(at)) continue
+      return this.next()
     }
     return false
+  }
+
+  /** Leaves out the records of a batch that lie outside of what was asked for; false when nothing is left. */
+  #trim(at: number): boolean {
+    const probe = new RecordCursor()
+    probe.reset(this.#region, at)
+    let before = 0
+    let wanted = 0
+    while (probe.next() && probe.offset < this.#toOffset) {
+      if (probe.offset < this.#fromOffset) before += 1
+      else wanted += 1
+    }
+    if (wanted === 0) return false
+    this.cut(before + wanted)
+    for (let skipped = 0; skipped < before; skipped++) this.next()
+    return true
   }
 }
 

@@ -8,6 +8,7 @@ import type { Observer } from '../engine/broker/observer.ts'
 import type { ClientPartition, ClientTopic } from '../engine/broker/topic-metadata.ts'
 import { PartitionReader } from '../engine/log/partition-reader.ts'
 import type { EngineMemory } from '../engine/memory/engine-memory.ts'
+import type { ReaderPool } from './reader-pool.ts'
 
 /** Another process cannot wake this one: how often the tail is looked at. */
 const POLL_MS = 10
@@ -15,7 +16,9 @@ const POLL_MS = 10
 export interface ReadSource {
   /** @throws UNKNOWN_TOPIC_OR_PARTITION */
   topic(topic: string): Promise<ClientTopic>
+  /** Balance with `giveBack`. */
   partitionReader(partition: ClientPartition): PartitionReader
+  giveBack(reader: PartitionReader): void
   /** The directory changed hands since this reader was made: make another. */
   changed(reader: PartitionReader): boolean
   /** Resolves when the high watermark lies above `offset`, or after a while. */
@@ -25,10 +28,13 @@ export interface ReadSource {
 /** The engine that this thread belongs to. */
 export class LocalSource implements ReadSource {
   readonly #link: ClientLink
+  readonly #pool: ReaderPool
   readonly #checkCrc: boolean
 
-  constructor(link: ClientLink, checkCrc: boolean) {
+  /** @param pool of this thread and this engine */
+  constructor(link: ClientLink, pool: ReaderPool, checkCrc: boolean) {
     this.#link = link
+    this.#pool = pool
     this.#checkCrc = checkCrc
   }
 
@@ -38,7 +44,12 @@ export class LocalSource implements ReadSource {
 
   partitionReader(partition: ClientPartition): PartitionReader {
     const { control, segments } = this.#link.memory
-    return new PartitionReader(partition, control, segments, this.#checkCrc)
+    const key = `${partition.slot} ${partition.slotGeneration} ${this.#checkCrc}`
+    return this.#pool.take(key, () => new PartitionReader(partition, control, segments, this.#checkCrc))
+  }
+
+  giveBack(reader: PartitionReader): void {
+    this.#pool.giveBack(reader)
   }
 
   changed(): boolean {
@@ -75,6 +86,10 @@ export class ObservedSource implements ReadSource {
     const reader = new PartitionReader(located, memory.control, memory.segments, this.#checkCrc)
     this.#memories.set(reader, memory)
     return reader
+  }
+
+  giveBack(reader: PartitionReader): void {
+    reader.unmap()
   }
 
   changed(reader: PartitionReader): boolean {

@@ -56,7 +56,8 @@ export class Reader implements AsyncIterable<ReadBatch> {
   async *[Symbol.asyncIterator](): AsyncGenerator<ReadBatch, undefined> {
     try {
       while (!this.#closed) {
-        const tracks = (this.#tracks ??= await this.#start())
+        this.#tracks ??= await this.#start()
+        const tracks = this.#tracks
         const batch = this.#poll(tracks)
         if (batch !== undefined) yield batch
         else if (tracks.every(track => track.offset >= track.toOffset)) break
@@ -119,6 +120,7 @@ export class Reader implements AsyncIterable<ReadBatch> {
 
   #highWatermark(track: Track): number {
     if (this.#source.changed(track.reader)) {
+      this.#source.giveBack(track.reader)
       track.reader = this.#source.partitionReader(track.partition)
       track.hint = newReadHint()
     }
@@ -149,7 +151,7 @@ export class Reader implements AsyncIterable<ReadBatch> {
   close(): void {
     this.#closed = true
     this.#wake?.()
-    for (const { reader } of this.#tracks ?? []) reader.release()
+    for (const { reader } of this.#tracks ?? []) this.#source.giveBack(reader)
     this.#tracks = []
   }
 

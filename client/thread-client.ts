@@ -4,6 +4,7 @@ import { Lookup } from './lookup.ts'
 import { Producer } from './producer.ts'
 import { LocalSource } from './read-source.ts'
 import { Reader } from './reader.ts'
+import { ReaderPool } from './reader-pool.ts'
 import { Schemas } from './schemas.ts'
 import type { ProducerOptions, ReaderOptions } from './types.ts'
 
@@ -13,6 +14,7 @@ export class ThreadClient {
   readonly schemas: Schemas
   readonly #link: PortLink
   readonly #producers = new Set<Producer>()
+  readonly #readers = new ReaderPool()
 
   /** @internal Use `attachThread`. */
   constructor(handle: ThreadHandle) {
@@ -29,12 +31,12 @@ export class ThreadClient {
 
   /** As `Millrace.reader`. */
   reader(options: ReaderOptions): Reader {
-    return new Reader(new LocalSource(this.#link, options.checkCrc ?? true), options)
+    return new Reader(new LocalSource(this.#link, this.#readers, options.checkCrc ?? true), options)
   }
 
   /** As `Millrace.lookup`. */
   async lookup(topic: string): Promise<Lookup> {
-    return new Lookup(new LocalSource(this.#link, true), await this.#link.topic(topic))
+    return new Lookup(new LocalSource(this.#link, this.#readers, true), await this.#link.topic(topic))
   }
 
   /** Closes this thread's producers and gives the port back. */

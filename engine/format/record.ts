@@ -58,6 +58,8 @@ export class RecordCursor {
   /** The last position of a record that may be read the short way. */
   #shortEnd = 0
   #remaining = 0
+  /** Records at the end of the batch are left out. */
+  #isCut = false
   #lastOffsetDelta = -1
   #offsetDeltaMax = 0
   #baseOffset = Number.NaN
@@ -98,6 +100,7 @@ export class RecordCursor {
     this.#buffer = this.#bytes.buffer
     this.#byteOffset = this.#bytes.byteOffset
     this.#remaining = recordCountOf(view, at)
+    this.#isCut = false
     // With a base timestamp so far out every sum needs the check that only the other way makes.
     const isFar = Math.abs(this.#baseTimestamp) > SAFE_MAX - SHORT_DELTA_MAX
     this.#shortEnd = isFar ? -1 : this.#end - SHORT_FIELDS_BYTES
@@ -241,9 +244,21 @@ export class RecordCursor {
     this.timestamp = this.#isLogAppendTime ? this.#maxTimestamp : this.#baseTimestamp + timestampDelta
   }
 
-  #atEnd(): false {
-    if (this.#recordEnd !== this.#end) throw corrupt(this.#recordEnd, 'bytes behind the last record')
+  #atEnd(): boolean {
+    if (this.#recordEnd !== this.#end && !this.#isCut) throw corrupt(this.#recordEnd, 'bytes behind the last record')
+    return this.nextBatch()
+  }
+
+  /** Called at the end of a batch. A cursor over several goes to the first record of the next here; false when there is none. */
+  protected nextBatch(): boolean {
     return false
+  }
+
+  /** Leaves out what follows the next `records` records of this batch. */
+  protected cut(records: number): void {
+    if (records >= this.#remaining) return
+    this.#remaining = records
+    this.#isCut = true
   }
 
   /** The key of the current record: a view, or null. */

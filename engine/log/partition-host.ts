@@ -6,7 +6,14 @@
  * parks alone; the rings of its producers are read on. What waits is bounded by the slabs of the producers.
  */
 import { type ErrorCode, MillraceError, toErrorData } from '../base/errors.ts'
-import { BATCH, batchBytes, checkBatch, isControlBatch, isTransactional, recordCountOf } from '../format/record-batch.ts'
+import {
+  BATCH,
+  batchBytes,
+  checkBatch,
+  isControlBatch,
+  isTransactional,
+  recordCountOf,
+} from '../format/record-batch.ts'
 import type { Region } from '../format/region.ts'
 import { COMPLETION, REQUEST_FLAG, statusOf, type WriterEnd } from '../memory/append-channel.ts'
 import type { SlabArena } from '../memory/slab-arena.ts'

@@ -16,10 +16,11 @@ import { invariant } from '../base/invariant.ts'
 import { segmentFileName } from '../format/file-names.ts'
 import { BATCH, baseTimestampOf, maxTimestampOf, stampBatch, stampLogAppendTime } from '../format/record-batch.ts'
 import type { Region } from '../format/region.ts'
-import { type ControlBlock, INDEX_LOCK, SLOT, STATE } from '../memory/control-block.ts'
+import { type ControlBlock, SLOT, STATE } from '../memory/control-block.ts'
 import { SEGMENT, type SegmentEntries, type SegmentTable } from '../memory/segment-table.ts'
 import { ActiveSegment } from './active-segment.ts'
 import { emptySegmentInfo, type SegmentInfo } from './recovery-types.ts'
+import { SegmentList } from './segment-list.ts'
 import type { LogServices } from './services.ts'
 import type { TopicConfig } from './topic-config.ts'
 
@@ -50,11 +51,6 @@ export interface LogShared {
 /** What became of an append: `parked` waits for room and must be tried again when `allocated` was called. */
 export type AppendOutcome = 'appended' | 'parked'
 
-interface ListedSegment {
-  readonly entry: number
-  readonly baseOffset: number
-}
-
 export class PartitionLog {
   readonly slot: number
   readonly slotGeneration: number
@@ -70,7 +66,7 @@ export class PartitionLog {
   /** Offset that the flush under way reaches, -1 when none is. */
   flushTarget = -1
   readonly #shared: LogShared
-  readonly #segments: ListedSegment[] = []
+  readonly #segments: SegmentList
   #active: ActiveSegment
   /** End offsets of the segments that were handed over to be sealed, in that order. */
   readonly #unsealed: number[] = []
@@ -88,12 +84,13 @@ export class PartitionLog {
     this.leaderEpoch = state.leaderEpoch
     this.#shared = shared
     this.#flushedAtMs = shared.clock.monotonicMs()
+    this.#segments = new SegmentList(this.slot, shared.control, shared.table, shared.entries)
     const last = state.segments.at(-1)
     invariant(last !== undefined, 'a partition has at least its active segment')
     const { control } = shared
     control.beginChange(this.slot)
     let entry = -1
-    for (const segment of state.segments) entry = this.#link(segment)
+    for (const segment of state.segments) entry = this.#segments.link(segment)
     this.#active = this.#activeFrom(last, entry)
     this.#publishOffsets()
     control.set(this.slot, SLOT.flushedOffset, this.flushedOffset)
@@ -258,12 +255,12 @@ export class PartitionLog {
     const info = emptySegmentInfo(this.logEndOffset)
     control.beginChange(this.slot)
     try {
-      const entry = this.#link(info)
+      const entry = this.#segments.link(info)
       const next = this.#activeFrom(info, entry)
       try {
         next.open(true)
       } catch (error) {
-        this.#unlinkTail()
+        this.#segments.unlinkTail()
         throw error
       }
       this.#active = next
@@ -309,57 +306,15 @@ export class PartitionLog {
     )
   }
 
-  /** Appends a segment to the shared list. Inside a change of the generation. */
-  #link(info: SegmentInfo): number {
-    const { control, table, entries } = this.#shared
-    const entry = entries.take()
-    table.set(entry, SEGMENT.baseOffset, info.baseOffset)
-    table.set(entry, SEGMENT.sizeBytes, info.sizeBytes)
-    table.set(entry, SEGMENT.maxTimestamp, info.maxTimestamp)
-    table.set(entry, SEGMENT.maxTimestampOffset, info.maxTimestampOffset)
-    table.set(entry, SEGMENT.offsetEntries, info.offsetEntries)
-    table.set(entry, SEGMENT.timeEntries, info.timeEntries)
-    table.set(entry, SEGMENT.indexedPosition, info.indexedPosition)
-    const tail = this.#segments.at(-1)
-    if (tail === undefined) control.set(this.slot, SLOT.headSegment, entry)
-    else table.set(tail.entry, SEGMENT.nextSegment, entry)
-    this.#segments.push({ entry, baseOffset: info.baseOffset })
-    control.set(this.slot, SLOT.tailSegment, entry)
-    control.set(this.slot, SLOT.segmentCount, this.#segments.length)
-    return entry
-  }
-
-  /** Takes the last segment off the shared list again. Inside a change of the generation. */
-  #unlinkTail(): void {
-    const { control, table, entries } = this.#shared
-    const dropped = this.#segments.pop()
-    const tail = this.#segments.at(-1)
-    invariant(dropped !== undefined && tail !== undefined, 'the first segment stays')
-    table.set(tail.entry, SEGMENT.nextSegment, -1)
-    control.set(this.slot, SLOT.tailSegment, tail.entry)
-    control.set(this.slot, SLOT.segmentCount, this.#segments.length)
-    entries.give(dropped.entry)
-  }
-
-  /**
-   * Takes segments off the head of the shared list and orders their files removed. While the indexer is at work in this
-   * partition nothing is removed: it may be about to publish into an entry that would be given to another segment.
-   */
+  /** Takes segments off the head and orders their files removed; none while the indexer is at work in this partition. */
   #removeHead(count: number, logStartOffset: number): number {
-    const { control, entries, services } = this.#shared
-    invariant(count < this.#segments.length, 'the active segment is not removed')
-    if (count === 0 || !control.swap(this.slot, SLOT.indexLock, INDEX_LOCK.free, INDEX_LOCK.writer)) return 0
-    const removed = this.#segments.splice(0, count)
-    control.beginChange(this.slot)
-    this.logStartOffset = logStartOffset
-    control.set(this.slot, SLOT.headSegment, (this.#segments[0] as ListedSegment).entry)
-    control.set(this.slot, SLOT.segmentCount, this.#segments.length)
-    control.set(this.slot, SLOT.logStartOffset, logStartOffset)
-    for (const segment of removed) entries.give(segment.entry)
-    control.endChange(this.slot)
-    control.set(this.slot, SLOT.indexLock, INDEX_LOCK.free)
-    for (const segment of removed) services.remove(this.slot, segment.baseOffset)
-    return count
+    const { control, services } = this.#shared
+    const removed = this.#segments.removeHead(count, () => {
+      this.logStartOffset = logStartOffset
+      control.set(this.slot, SLOT.logStartOffset, logStartOffset)
+    })
+    for (const baseOffset of removed) services.remove(this.slot, baseOffset)
+    return removed.length
   }
 
   /**
@@ -369,7 +324,6 @@ export class PartitionLog {
    */
   applyRetention(nowMs: number): number {
     const { retentionMs, retentionBytes } = this.config
-    const { table } = this.#shared
     const active = this.#active
     const expired = (maxTimestamp: number): boolean =>
       retentionMs >= 0 && maxTimestamp >= 0 && nowMs - maxTimestamp > retentionMs
@@ -382,20 +336,18 @@ export class PartitionLog {
     ) {
       this.roll()
     }
-    let total = 0
-    for (const { entry } of this.#segments) total += table.get(entry, SEGMENT.sizeBytes)
+    const segments = this.#segments
+    let totalBytes = segments.totalBytes
     let count = 0
-    while (count < this.#segments.length - 1) {
-      const segment = this.#segments[count] as ListedSegment
-      const end = (this.#segments[count + 1] as ListedSegment).baseOffset
-      const sizeBytes = table.get(segment.entry, SEGMENT.sizeBytes)
-      const tooMuch = retentionBytes >= 0 && total - sizeBytes >= retentionBytes
-      if (end > this.highWatermark || !(tooMuch || expired(table.get(segment.entry, SEGMENT.maxTimestamp)))) break
-      total -= sizeBytes
+    while (count < segments.length - 1) {
+      const sizeBytes = segments.sizeBytes(count)
+      const tooMuch = retentionBytes >= 0 && totalBytes - sizeBytes >= retentionBytes
+      if (!tooMuch && !expired(segments.maxTimestamp(count))) break
+      if (segments.at(count + 1).baseOffset > this.highWatermark) break
+      totalBytes -= sizeBytes
       count += 1
     }
-    const firstKept = this.#segments[count] as ListedSegment
-    return this.#removeHead(count, Math.max(this.logStartOffset, firstKept.baseOffset))
+    return this.#removeHead(count, Math.max(this.logStartOffset, segments.at(count).baseOffset))
   }
 
   /** Raises the log start offset; whole segments below it are removed. @throws OFFSET_OUT_OF_RANGE above the high watermark */
@@ -419,12 +371,8 @@ export class PartitionLog {
   /** Removes the segments that lie wholly below the log start offset; returns how many. */
   removeBelowStart(): number {
     let count = 0
-    while (
-      count < this.#segments.length - 1 &&
-      (this.#segments[count + 1] as ListedSegment).baseOffset <= this.logStartOffset
-    ) {
+    while (count < this.#segments.length - 1 && this.#segments.at(count + 1).baseOffset <= this.logStartOffset)
       count += 1
-    }
     return this.#removeHead(count, this.logStartOffset)
   }
 
@@ -518,33 +466,18 @@ export class PartitionLog {
    * @param cut false when what is above the flushed offset is not trusted, or the directory is about to go
    */
   close(cut: boolean): void {
-    const { control, entries } = this.#shared
+    const { control } = this.#shared
     control.beginChange(this.slot)
     control.set(this.slot, SLOT.state, STATE.closing)
-    control.set(this.slot, SLOT.headSegment, -1)
-    control.set(this.slot, SLOT.tailSegment, -1)
-    control.set(this.slot, SLOT.segmentCount, 0)
     control.set(this.slot, SLOT.activeFd, 0)
     control.set(this.slot, SLOT.activeAddress, 0)
-    for (const segment of this.#segments) entries.give(segment.entry)
-    this.#segments.length = 0
+    this.#segments.clear()
     control.endChange(this.slot)
     this.#active.close(cut)
   }
 
   /** The segments as they are now, for the checkpoint of a clean close. */
   describe(): SegmentInfo[] {
-    const { table } = this.#shared
-    return this.#segments.map(({ entry, baseOffset }, index) => ({
-      baseOffset,
-      sizeBytes: table.get(entry, SEGMENT.sizeBytes),
-      nextOffset: this.#segments[index + 1]?.baseOffset ?? this.logEndOffset,
-      maxTimestamp: table.get(entry, SEGMENT.maxTimestamp),
-      maxTimestampOffset: table.get(entry, SEGMENT.maxTimestampOffset),
-      firstTimestamp: index === this.#segments.length - 1 ? this.#active.firstTimestamp : -1,
-      offsetEntries: table.get(entry, SEGMENT.offsetEntries),
-      timeEntries: table.get(entry, SEGMENT.timeEntries),
-      indexedPosition: table.get(entry, SEGMENT.indexedPosition),
-    }))
+    return this.#segments.describe(this.logEndOffset, this.#active.firstTimestamp)
   }
 }

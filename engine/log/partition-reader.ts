@@ -269,11 +269,14 @@ export class PartitionReader {
     return ERROR_CODES[this.#control.get(this.location.slot, SLOT.failure) - 1]
   }
 
-  /** Gives the mappings back; views that were handed out stay valid. */
-  release(): void {
+  /** Gives the mappings back; views that were handed out stay valid. The next look-up maps anew. */
+  unmap(): void {
     for (const segment of this.#segments) segment.release()
+  }
+
+  #forget(): void {
+    this.unmap()
     this.#segments = []
-    this.#generation = -1
   }
 
   // ── segments ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -347,7 +350,7 @@ export class PartitionReader {
   #replace(listed: readonly { entry: number; baseOffset: number }[]): void {
     // A partition that was recovered or repaired has a new epoch, and perhaps new files under the old names.
     const leaderEpoch = this.#control.get(this.location.slot, SLOT.leaderEpoch)
-    if (leaderEpoch !== this.#leaderEpoch) this.release()
+    if (leaderEpoch !== this.#leaderEpoch) this.#forget()
     this.#leaderEpoch = leaderEpoch
     const before = new Map(this.#segments.map(segment => [segment.baseOffset, segment]))
     this.#segments = listed.map(({ entry, baseOffset }) => {

@@ -8,38 +8,45 @@ import { RELATIVE_OFFSET_MAX, type ScanFaultReason, type SegmentScan } from './s
 
 const ZEROS = Buffer.alloc(1 << 20)
 
+/** What a batch that is found behind damage has to fit. */
+export interface SalvageBounds {
+  /** Lowest offset that it may begin at. */
+  readonly minOffset: number
+  /** Highest offset that it may begin at. */
+  readonly maxOffset: number
+  /** Base offset of the segment. */
+  readonly baseOffset: number
+}
+
 /**
  * The next sound batch behind a bad one at `from`, -1 when there is none before `end`.
- * @param minOffset lowest offset that it may have
- * @param baseOffset of the segment
  * The bad batch's own length is tried first, so that batches inside its values are not taken for the log's. Cost else: one
  * search over the bytes, and a CRC for each place that looks like a batch with fitting offsets.
  */
-export function findSoundBatch(
-  region: Region,
-  from: number,
-  end: number,
-  minOffset: number,
-  baseOffset: number,
-): number {
-  const fits = (at: number): boolean => {
-    const first = readI64Rough(region.view, at)
-    if (first < minOffset || first - baseOffset > RELATIVE_OFFSET_MAX) return false
-    const last = first + region.view.getInt32(at + BATCH.lastOffsetDeltaAt)
-    return last - baseOffset <= RELATIVE_OFFSET_MAX && checkBatch(region, at, end) === undefined
-  }
+export function findSoundBatch(region: Region, from: number, end: number, bounds: SalvageBounds): number {
   const lastStart = end - BATCH.headerBytes
   if (from > lastStart) return -1
   const declaredBytes = batchBytes(region.view, from)
-  if (declaredBytes >= BATCH.headerBytes && from + declaredBytes <= lastStart && fits(from + declaredBytes)) {
-    return from + declaredBytes
+  const declaredEnd = from + declaredBytes
+  if (declaredBytes >= BATCH.headerBytes && declaredEnd <= lastStart && fits(region, declaredEnd, end, bounds)) {
+    return declaredEnd
   }
   let magicAt = region.bytes.indexOf(BATCH_MAGIC, from + 1 + BATCH.magicAt)
   while (magicAt !== -1 && magicAt - BATCH.magicAt <= lastStart) {
-    if (fits(magicAt - BATCH.magicAt)) return magicAt - BATCH.magicAt
+    if (fits(region, magicAt - BATCH.magicAt, end, bounds)) return magicAt - BATCH.magicAt
     magicAt = region.bytes.indexOf(BATCH_MAGIC, magicAt + 1)
   }
   return -1
+}
+
+function fits(region: Region, at: number, end: number, { minOffset, maxOffset, baseOffset }: SalvageBounds): boolean {
+  const first = readI64Rough(region.view, at)
+  if (first < minOffset || first > maxOffset || first - baseOffset > RELATIVE_OFFSET_MAX) return false
+  const last = first + region.view.getInt32(at + BATCH.lastOffsetDeltaAt)
+  if (last - baseOffset > RELATIVE_OFFSET_MAX || checkBatch(region, at, end) !== undefined) return false
+  // Its offset is not covered by the CRC: what follows must not contradict it.
+  const next = at + batchBytes(region.view, at)
+  return checkBatch(region, next, end) !== undefined || readI64Rough(region.view, next) > last
 }
 
 /**

@@ -163,26 +163,25 @@ function walk(input: SurveyInput, checkCrc: boolean): Walk {
       isSafe(input, scan.previousOffset) &&
       earlierBatchLied(scan, log, position, log.length, reason)
     if (lied) scan.takeLastBack()
-    const soundAt = lied ? position : soundBehind(input, scan, position, damages.length)
-    if (isTorn(input, scan, soundAt !== -1 || damages.length >= DAMAGES_MAX)) {
+    const found = lied ? position : soundBehind(input, scan, position, damages.length)
+    if (isTorn(input, scan, found !== -1 || damages.length >= DAMAGES_MAX)) {
       torn = reason
       break
     }
-    // Above the recovery point the log must go on without a hole, or what was found is stale.
-    const isStale = soundAt !== -1 && nextBase === undefined && !isSafe(input, baseOffsetOf(log.view, soundAt) - 1)
-    if (soundAt !== -1 && !isStale) {
-      damages.push({ from: scan.end, to: soundAt, reason })
-      goOnAt(scan, log, soundAt)
+    if (found !== -1) {
+      damages.push({ from: scan.end, to: found, reason })
+      goOnAt(scan, log, found)
       continue
     }
-    const to = contentEnd(log, scan.end, isStale ? soundAt : log.length)
+    const staleAt = staleBehind(input, scan, position)
+    const to = contentEnd(log, scan.end, staleAt === -1 ? log.length : staleAt)
     // Zeros to the end of the last segment are an end like any other: a truncation whose recovery point was not stored yet.
-    if (reason === 'zeros' && to === scan.end && !isStale && nextBase === undefined && damages.length === 0) break
+    if (reason === 'zeros' && to === scan.end && staleAt === -1 && nextBase === undefined && damages.length === 0) break
     damages.push({ from: scan.end, to, reason })
     scan.end = to
     // What is unreadable may be anything up to there.
     scan.nextOffset = Math.max(scan.nextOffset, nextBase ?? recoveryPoint)
-    if (isStale) torn = reason
+    if (staleAt !== -1) torn = reason
     break
   }
   const { end, nextOffset, firstTimestamp, maxTimestamp, maxTimestampOffset, epochs, lastEpoch } = scan
@@ -215,10 +214,24 @@ function offsetEnd({ open, nextBase, recoveryPoint }: SurveyInput): number {
   return nextBase ?? (open === 'check' ? Infinity : recoveryPoint)
 }
 
-/** The next sound batch, -1 when there is none or it does not matter. */
+/** The next sound batch that continues the log, -1 when there is none or it does not matter. */
 function soundBehind(input: SurveyInput, scan: SegmentScan, position: number, damages: number): number {
   if (!isSafe(input, scan.nextOffset) || damages >= DAMAGES_MAX) return -1
-  return findSoundBatch(input.log, position, input.log.length, scan.nextOffset, input.baseOffset)
+  const { log, baseOffset, nextBase, open, recoveryPoint } = input
+  // Where appends may have been under way, the log must go on without a hole from the recovery point on.
+  const maxOffset = nextBase ?? (open === 'check' ? Infinity : recoveryPoint)
+  return findSoundBatch(log, position, log.length, { minOffset: scan.nextOffset, maxOffset, baseOffset })
+}
+
+/** A sound batch behind damage at rest that leaves a hole above the recovery point: stale, or torn from what it continued. */
+function staleBehind(
+  { log, baseOffset, nextBase, open, recoveryPoint }: SurveyInput,
+  scan: SegmentScan,
+  position: number,
+): number {
+  if (open === 'check' || nextBase !== undefined) return -1
+  const bounds = { minOffset: Math.max(scan.nextOffset, recoveryPoint + 1), maxOffset: Infinity, baseOffset }
+  return findSoundBatch(log, position, log.length, bounds)
 }
 
 function isTorn(input: SurveyInput, scan: SegmentScan, goesOn: boolean): boolean {
@@ -235,5 +248,7 @@ function endsEarly(input: SurveyInput, scan: SegmentScan): { position: number; r
   const { log, nextBase, recoveryPoint, open } = input
   const safeEnd = open === 'check' ? (nextBase ?? recoveryPoint) : Math.min(nextBase ?? recoveryPoint, recoveryPoint)
   if (scan.nextOffset >= safeEnd || scan.end >= log.length) return undefined
-  return checkBatch(log, scan.end, log.length, false) === 'zero' ? { position: scan.end, reason: 'zeros' } : undefined
+  // A sound batch is where it was told to stop.
+  const isZeros = checkBatch(log, scan.end, log.length, false) !== undefined
+  return isZeros ? { position: scan.end, reason: 'zeros' } : undefined
 }

@@ -159,7 +159,8 @@ export class SegmentScan {
    */
   fitsInstead(offset: number, epoch: number): boolean {
     if (this.end === this.#previousEnd) return false
-    const isOdd = offset < this.nextOffset ? this.#previousFirst > this.#previousOffset : this.lastEpoch > this.#previousEpoch
+    const isOdd =
+      offset < this.nextOffset ? this.#previousFirst > this.#previousOffset : this.lastEpoch > this.#previousEpoch
     return isOdd && offset >= this.#previousOffset && epoch >= this.#previousEpoch
   }
 

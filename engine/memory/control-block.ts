@@ -6,8 +6,8 @@
  * Who writes: the partition's writer thread alone, except `indexLock` (indexer and writer, by compare-and-swap) and
  * what the broker sets up before a writer adopts the slot. Reading needs no lock.
  *
- * Order of publication on append: bytes of the segment, then `logEndOffset`, then `highWatermark`. Whoever reads the high
- * watermark first and the segment's length afterwards therefore finds every byte below that watermark.
+ * Order of publication on append: bytes of the segment, then `logEndOffset`, `highWatermark`, `lastStableOffset`. Whoever
+ * reads the high watermark first and the segment's length afterwards therefore finds every byte below that watermark.
  *
  * `generation` guards what must be seen together (segment list, log start, truncation): it is odd while the writer
  * changes them. A reader takes it before and after and tries again when it differs or is odd. Appends do not change it.
@@ -84,14 +84,20 @@ export class ControlBlock {
     return Atomics.compareExchange(this.#words, slot * SLOT.words + word, expected, BigInt(to)) === expected
   }
 
-  /** A slot as it is before a partition moves in; its generation and slot generation go on rising. */
+  /**
+   * A slot as it is before a partition moves in; its generation and slot generation go on rising. The new slot generation
+   * is stored first, so that whoever looks at it after a word knows whose word that was. Ends with an even generation,
+   * also after a thread that died inside a change.
+   */
   clear(slot: number): void {
+    if (this.get(slot, SLOT.generation) % 2 === 0) this.beginChange(slot)
+    this.add(slot, SLOT.slotGeneration, 1)
     for (let word = 0; word < SLOT.words; word++) {
       if (word !== SLOT.generation && word !== SLOT.slotGeneration) this.set(slot, word, 0)
     }
     this.set(slot, SLOT.headSegment, -1)
     this.set(slot, SLOT.tailSegment, -1)
-    this.add(slot, SLOT.slotGeneration, 1)
+    this.endChange(slot)
   }
 
   /** Opens a change of what must be seen together: the generation becomes odd. */
@@ -105,7 +111,8 @@ export class ControlBlock {
 
   /**
    * A snapshot between two equal, even generations, or undefined when the writer kept changing the partition for
-   * `attempts` tries (a roll takes microseconds; a caller may try again later).
+   * `attempts` tries (a roll takes microseconds; a caller may try again later). Appends go on meanwhile, so the
+   * offsets are read in the order in which they bound each other: LSO <= HW <= LEO and flushed <= LEO hold in it.
    */
   snapshot(slot: number, attempts = 1_000): PartitionSnapshot | undefined {
     for (let attempt = 0; attempt < attempts; attempt++) {
@@ -113,10 +120,10 @@ export class ControlBlock {
       if (generation % 2 !== 0) continue
       const picture: PartitionSnapshot = {
         generation,
-        highWatermark: this.get(slot, SLOT.highWatermark),
         lastStableOffset: this.get(slot, SLOT.lastStableOffset),
-        logEndOffset: this.get(slot, SLOT.logEndOffset),
+        highWatermark: this.get(slot, SLOT.highWatermark),
         flushedOffset: this.get(slot, SLOT.flushedOffset),
+        logEndOffset: this.get(slot, SLOT.logEndOffset),
         logStartOffset: this.get(slot, SLOT.logStartOffset),
         leaderEpoch: this.get(slot, SLOT.leaderEpoch),
         segmentCount: this.get(slot, SLOT.segmentCount),

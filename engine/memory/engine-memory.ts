@@ -28,6 +28,9 @@ const MAGIC = 0x4d49_4c4c_5241_4345n // 'MILLRACE'
 const VERSION = 1n
 const HEADER_BYTES = 4096
 const IDENTITY_BYTES = 32
+const IDENTITY_WORDS = IDENTITY_BYTES / 4
+/** Words of a topic id, at the head of an identity; the partition follows. */
+const ID_WORDS = 4
 const IDENTITIES_AT = HEADER_BYTES
 const SLOTS_AT = IDENTITIES_AT + PARTITIONS_MAX * IDENTITY_BYTES
 const TABLE_AT = SLOTS_AT + PARTITIONS_MAX * SLOT.words * 8
@@ -70,6 +73,21 @@ export function createEngineMemory(directory: string): EngineMemoryHandle {
   return { path, words: new SharedArrayBuffer(WORDS * 4) }
 }
 
+/** Before the rest is mapped: a control file of another format may have another length. */
+function checkHeader(path: string): void {
+  const mapping = Mapping.ofPath(path, HEADER_BYTES)
+  const header = new BigInt64Array(mapping.region.bytes.buffer, 0, HEADER_BYTES / 8)
+  const magic = header[HEADER.magic]
+  const version = header[HEADER.version]
+  mapping.release()
+  if (magic !== MAGIC || version !== VERSION) throw new MillraceError('NEWER_FORMAT', { path, found: String(version) })
+}
+
+function idWords(topicId: string): number[] {
+  const hex = topicId.replaceAll('-', '')
+  return Array.from({ length: ID_WORDS }, (_, word) => Number.parseInt(hex.slice(word * 8, word * 8 + 8), 16))
+}
+
 /** A handle on the control file of a directory that another process has open. */
 export function openEngineMemory(directory: string): EngineMemoryHandle {
   return { path: join(directory, CONTROL_FILE), words: new SharedArrayBuffer(WORDS * 4) }
@@ -85,16 +103,14 @@ export class EngineMemory {
   readonly #mapping: Mapping
   readonly #indexerCell: WakeCell
 
-  /** @throws NEWER_FORMAT for a control file that is not ours to read */
+  /** @throws NEWER_FORMAT for a control file that is not ours to read, IO_ERROR for one that is gone or cut short */
   constructor(handle: EngineMemoryHandle, readOnly = false) {
+    checkHeader(handle.path)
     this.handle = handle
     this.#mapping = Mapping.ofPath(handle.path, FILE_BYTES, !readOnly)
     // Lent, so that it stays mapped for as long as anything of this thread looks at it.
     const buffer = this.#mapping.lend(0, FILE_BYTES)
     this.#header = new BigInt64Array(buffer, 0, HEADER_BYTES / 8)
-    if (this.#header[HEADER.magic] !== MAGIC || this.#header[HEADER.version] !== VERSION) {
-      throw new MillraceError('NEWER_FORMAT', { path: handle.path, found: String(this.#header[HEADER.version]) })
-    }
     this.#identities = new Uint32Array(buffer, IDENTITIES_AT, (PARTITIONS_MAX * IDENTITY_BYTES) / 4)
     this.control = new ControlBlock(new BigInt64Array(buffer, SLOTS_AT, PARTITIONS_MAX * SLOT.words))
     this.segments = new SegmentTable(new BigInt64Array(buffer, TABLE_AT, SEGMENTS_MAX * SEGMENT.words))
@@ -105,6 +121,11 @@ export class EngineMemory {
   /** This thread is done; the mapping goes when the last object that looks at it is collected. */
   release(): void {
     this.#mapping.release()
+  }
+
+  /** As `release`, as the last thing that a thread does: its objects are not collected any more. */
+  releaseNow(): void {
+    this.#mapping.releaseNow()
   }
 
   cell(thread: number): WakeCell {
@@ -144,32 +165,40 @@ export class EngineMemory {
     Atomics.add(this.#header, HEADER.metadataVersion, 1n)
   }
 
-  /** @param topicId UUID as text */
+  /**
+   * Says which partition lives in `slot`, which has no identity before.
+   * @param topicId UUID as text
+   */
   setIdentity(slot: number, topicId: string, partition: number): void {
-    const at = (slot * IDENTITY_BYTES) / 4
-    const hex = topicId.replaceAll('-', '')
-    for (let word = 0; word < 4; word++)
-      this.#identities[at + word] = Number.parseInt(hex.slice(word * 8, word * 8 + 8), 16)
-    Atomics.store(this.#identities, at + 4, partition)
+    const at = slot * IDENTITY_WORDS
+    // The partition first: whoever sees the whole topic id sees it too.
+    Atomics.store(this.#identities, at + ID_WORDS, partition)
+    for (const [word, value] of idWords(topicId).entries()) Atomics.store(this.#identities, at + word, value)
   }
 
   /** Slot of each partition of a topic, by partition number, as the owner published them. */
   slotsOf(topicId: string): Map<number, number> {
-    const hex = topicId.replaceAll('-', '')
-    const wanted = [0, 8, 16, 24].map(from => Number.parseInt(hex.slice(from, from + 8), 16))
+    const wanted = idWords(topicId)
     const slots = new Map<number, number>()
     for (let slot = 0; slot < PARTITIONS_MAX; slot++) {
-      const at = (slot * IDENTITY_BYTES) / 4
-      if (wanted.every((word, index) => this.#identities[at + index] === word)) {
-        slots.set(this.#identities[at + 4] as number, slot)
-      }
+      if (!this.#hasTopic(slot, wanted)) continue
+      const partition = Atomics.load(this.#identities, slot * IDENTITY_WORDS + ID_WORDS)
+      if (this.#hasTopic(slot, wanted)) slots.set(partition, slot) // else the slot changed hands meanwhile
     }
     return slots
   }
 
+  #hasTopic(slot: number, wanted: readonly number[]): boolean {
+    const at = slot * IDENTITY_WORDS
+    for (let word = 0; word < ID_WORDS; word++) {
+      if (Atomics.load(this.#identities, at + word) !== wanted[word]) return false
+    }
+    return true
+  }
+
+  /** The partition's number stays behind: a reader that still saw the topic id must not take it for partition 0. */
   clearIdentity(slot: number): void {
-    const at = (slot * IDENTITY_BYTES) / 4
-    this.#identities.fill(0, at, at + IDENTITY_BYTES / 4)
+    for (let word = 0; word < ID_WORDS; word++) Atomics.store(this.#identities, slot * IDENTITY_WORDS + word, 0)
   }
 
   // ── mail ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -81,8 +81,8 @@ export function prefaultForWrite(address: bigint, bytes: number): void {
   if (isLinux && calls.madvise(address, bytes, MADV_POPULATE_WRITE) === 0) return
   if (isLinux && errnoNames.get(koffi.errno()) !== 'EINVAL') throw failed('madvise', { bytes })
   // Before Linux 5.14, and on macOS: touch each page, without changing what a writer may have put there.
-  const bytesOf = new Int32Array(viewOf(address, bytes))
-  for (let word = 0; word < bytesOf.length; word += PAGE_BYTES / 4) Atomics.add(bytesOf, word, 0)
+  const touched = new Uint8Array(viewOf(address, bytes))
+  for (let at = 0; at < bytes; at += PAGE_BYTES) Atomics.add(touched, at, 0)
 }
 
 /** Reserves disk blocks for a range, so that stores into it cannot meet a full disk. Grows the file when it is shorter. */

@@ -7,10 +7,11 @@
  * so a file may be deleted under a reader. A window never reaches past the bytes that its caller says are published: a
  * page beyond the end of a file is an uncatchable SIGBUS.
  *
- * A `FinalizationRegistry` runs only when its thread returns to the event loop: loops that park never lend.
+ * A `FinalizationRegistry` runs only when its thread returns to the event loop, and not at all for a thread that ended:
+ * loops that park never lend, and a thread that ends calls `releaseNow`.
  */
-import { closeSync, ftruncateSync, openSync } from 'node:fs'
-import { fileError } from '../base/errors.ts'
+import { closeSync, fstatSync, ftruncateSync, openSync } from 'node:fs'
+import { fileError, MillraceError } from '../base/errors.ts'
 import { invariant } from '../base/invariant.ts'
 import { Region } from '../format/region.ts'
 import { allocate, mapAnonymous, mapFile, pageCeil, pageFloor, prefaultForWrite, unmap, viewOf } from './libc.ts'
@@ -18,6 +19,8 @@ import { allocate, mapAnonymous, mapFile, pageCeil, pageFloor, prefaultForWrite,
 interface Counts {
   lent: number
   released: boolean
+  unmapped: boolean
+  readonly writable: boolean
   readonly address: bigint
   readonly bytes: number
 }
@@ -28,7 +31,7 @@ let mappedBytes = 0
 
 const collected = new FinalizationRegistry<Counts>(counts => {
   counts.lent -= 1
-  if (counts.released && counts.lent === 0) {
+  if (counts.released && !counts.unmapped && counts.lent === 0) {
     pinnedBytes -= counts.bytes
     discard(counts)
   }
@@ -36,6 +39,7 @@ const collected = new FinalizationRegistry<Counts>(counts => {
 
 function discard(counts: Counts): void {
   mappedBytes -= counts.bytes
+  counts.unmapped = true
   unmap(counts.address, counts.bytes)
 }
 
@@ -43,18 +47,21 @@ export class Mapping {
   readonly #counts: Counts
   #region: Region | undefined
 
-  private constructor(address: bigint, bytes: number) {
-    this.#counts = { lent: 0, released: false, address, bytes }
+  private constructor(address: bigint, bytes: number, writable: boolean) {
+    this.#counts = { lent: 0, released: false, unmapped: false, writable, address, bytes }
     mappedBytes += bytes
   }
 
   /** Maps the first `bytes` of an open file; the descriptor may be closed afterwards. */
   static ofFile(fd: number, bytes: number, writable: boolean): Mapping {
     invariant(bytes > 0, 'an empty file cannot be mapped')
-    return new Mapping(mapFile(fd, bytes, writable), bytes)
+    return new Mapping(mapFile(fd, bytes, writable), bytes, writable)
   }
 
-  /** Opens, maps and closes a file that is at least `bytes` long. @throws IO_ERROR with the path; its cause is ENOENT when the file is gone */
+  /**
+   * Opens, maps and closes a file that is at least `bytes` long.
+   * @throws IO_ERROR with the path: its cause is ENOENT when the file is gone, `fileBytes` says that it is too short
+   */
   static ofPath(path: string, bytes: number, writable = false): Mapping {
     let fd: number
     try {
@@ -63,6 +70,8 @@ export class Mapping {
       throw fileError(error, { path })
     }
     try {
+      const fileBytes = fstatSync(fd).size
+      if (fileBytes < bytes) throw new MillraceError('IO_ERROR', { path, bytes, fileBytes })
       return Mapping.ofFile(fd, bytes, writable)
     } finally {
       closeSync(fd)
@@ -85,7 +94,7 @@ export class Mapping {
   }
 
   static anonymous(bytes: number): Mapping {
-    return new Mapping(mapAnonymous(bytes), bytes)
+    return new Mapping(mapAnonymous(bytes), bytes, true)
   }
 
   get bytes(): number {
@@ -116,9 +125,11 @@ export class Mapping {
 
   /** Faults in the whole pages that hold `[from, to)`. */
   prefault(from: number, to: number): void {
+    const counts = this.#counts
+    invariant(!counts.released && counts.writable, 'only a writable mapping is faulted in for writing')
     const first = pageFloor(from)
-    const end = Math.min(pageCeil(to), this.#counts.bytes)
-    if (end > first) prefaultForWrite(this.#counts.address + BigInt(first), end - first)
+    const end = Math.min(pageCeil(to), counts.bytes)
+    if (end > first) prefaultForWrite(counts.address + BigInt(first), end - first)
   }
 
   /** The owner is done. Unmaps now, or when the last lent window has been collected. Doing it twice is harmless. */
@@ -129,6 +140,18 @@ export class Mapping {
     this.#region = undefined
     if (counts.lent === 0) discard(counts)
     else pinnedBytes += counts.bytes
+  }
+
+  /**
+   * As `release`, for a thread that ends: nothing is collected there any more, and what stays mapped would stay until the
+   * process ends. Unmaps at once; no lent window may be touched afterwards.
+   */
+  releaseNow(): void {
+    this.release()
+    const counts = this.#counts
+    if (counts.unmapped) return
+    pinnedBytes -= counts.bytes
+    discard(counts)
   }
 }
 

@@ -24,7 +24,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { threadId } from 'node:worker_threads'
-import { type Database, open, type RootDatabase } from 'lmdb'
+import { type Database, openAsClass, type RootDatabase } from 'lmdb'
 import { fileError, MillraceError } from '../base/errors.ts'
 import { InvariantError, invariant } from '../base/invariant.ts'
 import { KIB, MIB } from '../base/limits.ts'
@@ -53,6 +53,12 @@ const EINVAL = 22
 
 /** LMDB's codes for damage: PAGE_NOTFOUND, CORRUPTED, PANIC, VERSION_MISMATCH, INVALID, CURSOR_FULL, INCOMPATIBLE. */
 const DAMAGE = new Set([-30797, -30796, -30795, -30794, -30793, -30787, -30784])
+
+/** What lmdb opens first: the class of the root database, bound to the environment. */
+interface OpenedRoot {
+  new (name: null, options: object): RootDatabase<string, Buffer>
+  readonly prototype: RootDatabase<string, Buffer>
+}
 
 interface Opening {
   count: number
@@ -197,17 +203,24 @@ export class Environment implements TableHost {
 }
 
 function openRoot(directory: string, folder: string, readOnly: boolean): RootDatabase<string, Buffer> {
+  const options = {
+    path: folder,
+    readOnly,
+    isRoot: true,
+    encoding: 'string',
+    keyEncoding: 'binary',
+    maxDbs: DATABASES_MAX,
+    overlappingSync: false, // commits would be answered from a snapshot that only lmdb's own open knows to choose
+    eventTurnBatching: false, // see write-queue.ts
+  } as const
+  let Root: OpenedRoot | undefined
   try {
-    return open<string, Buffer>({
-      path: folder,
-      readOnly,
-      encoding: 'string',
-      keyEncoding: 'binary',
-      maxDbs: DATABASES_MAX,
-      overlappingSync: false, // commits would be answered from a snapshot that only lmdb's own open knows to choose
-      eventTurnBatching: false, // see write-queue.ts
-    })
+    Root = openAsClass(options) as unknown as OpenedRoot
+    return new Root(null, options)
   } catch (error) {
+    // The native environment is open by now; its share in a reader's one has to be given back.
+    if (Root !== undefined)
+      void Root.prototype.close.call(Object.assign(Object.create(Root.prototype), { isRoot: true }))
     if (!readOnly && (error as { code?: unknown }).code === EINVAL) throw openedByReader(directory)
     throw storeError(error, directory)
   }

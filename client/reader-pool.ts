@@ -1,0 +1,44 @@
+/**
+ * The partition readers of one thread, shared by everything in it that reads the same partition: one set of mappings, and
+ * each batch's checksum verified once. One that nobody uses gives its mappings back, so that it pins no deleted file, and
+ * is kept for a while for what it has verified.
+ */
+import { invariant } from '../engine/base/invariant.ts'
+import type { PartitionReader } from '../engine/log/partition-reader.ts'
+
+/** Readers without a user that are kept; each holds 2 KiB for each MiB of log that it has verified. */
+const IDLE_MAX = 16
+
+interface Pooled {
+  readonly reader: PartitionReader
+  readonly key: string
+  users: number
+}
+
+export class ReaderPool {
+  readonly #byKey = new Map<string, Pooled>()
+  readonly #byReader = new WeakMap<PartitionReader, Pooled>()
+
+  /** The reader for `key`, made when there is none. Balance with `giveBack`. */
+  take(key: string, make: () => PartitionReader): PartitionReader {
+    let pooled = this.#byKey.get(key)
+    if (pooled === undefined) {
+      pooled = { reader: make(), key, users: 0 }
+      this.#byReader.set(pooled.reader, pooled)
+    }
+    this.#byKey.delete(key) // to the young end
+    this.#byKey.set(key, pooled)
+    pooled.users += 1
+    return pooled.reader
+  }
+
+  giveBack(reader: PartitionReader): void {
+    const pooled = this.#byReader.get(reader)
+    invariant(pooled !== undefined && pooled.users > 0, 'a reader is given back as often as it was taken')
+    pooled.users -= 1
+    if (pooled.users > 0) return
+    reader.unmap()
+    const idle = [...this.#byKey.values()].filter(({ users }) => users === 0)
+    for (const { key } of idle.slice(0, Math.max(0, idle.length - IDLE_MAX))) this.#byKey.delete(key)
+  }
+}
