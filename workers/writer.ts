@@ -15,15 +15,15 @@ import { invariant } from '../engine/base/invariant.ts'
 import type { DetachedPartition, Mail, ProducerAttachment, WriterStart } from '../engine/log/mail.ts'
 import { type AttachedProducer, PartitionHost } from '../engine/log/partition-host.ts'
 import { PartitionLog, type PartitionState } from '../engine/log/partition-log.ts'
-import { ALLOCATE_FLAG, type LogServices, type SealOrder } from '../engine/log/services.ts'
 import { ERROR_CODES, REQUEST, WriterEnd } from '../engine/memory/append-channel.ts'
 import { SLOT } from '../engine/memory/control-block.ts'
-import { EngineMemory, SERVICE, STOP_PHASE } from '../engine/memory/engine-memory.ts'
+import { EngineMemory, STOP_PHASE } from '../engine/memory/engine-memory.ts'
 import { SegmentEntries } from '../engine/memory/segment-table.ts'
-import { ORDER, type ServiceMessage, writerServiceEnd } from '../engine/memory/service-ring.ts'
+import { ORDER, type ServiceMessage } from '../engine/memory/service-ring.ts'
 import { SlabArena } from '../engine/memory/slab-arena.ts'
 import { WakeCell } from '../engine/memory/wake-cell.ts'
 import { LATER, Mailbox } from './mailbox.ts'
+import { WriterServices } from './writer-services.ts'
 
 /** Requests of one producer per pass, so that one busy producer does not keep the others waiting. */
 const REQUESTS_PER_PASS = 64
@@ -33,34 +33,17 @@ const PARK_MS = 1_000
 /** A partition that was not appended to for this long gives back what was allocated ahead of its tail. */
 const IDLE_MS = 10_000
 const TICK_MS = 500
-/** A flush that takes less is not worth the two wake-ups of handing it over (20 to 50 µs each between idle processors). */
-const QUICK_FLUSH_MS = 0.3
-const OTHER_QUIET_MS = 100
 
-type ServiceEnd = ReturnType<typeof writerServiceEnd>
-
-class WriterLoop implements LogServices {
+class WriterLoop {
   readonly #memory: EngineMemory
   readonly #cell: WakeCell
   readonly #mailbox: Mailbox
-  readonly #flusher: ServiceEnd
-  readonly #janitor: ServiceEnd
+  readonly #services: WriterServices
   readonly #entries: SegmentEntries
   readonly #hosts = new Map<number, PartitionHost>()
   readonly #producers = new Map<number, AttachedProducer>()
   #producerList: AttachedProducer[] = []
-  /** Orders that found their ring full, in order. */
-  readonly #backlog: { end: ServiceEnd; message: ServiceMessage; thread: number }[] = []
   readonly #detaching = new Map<number, { reply: number | undefined; cut: boolean }>()
-  /** Partitions to be flushed at the end of this pass. */
-  readonly #flushHere = new Set<number>()
-  /** Base offset of the segment that was flushed last, by slot. */
-  readonly #flushedBase = new Map<number, number>()
-  /** Running mean of what a flush takes; unknown, so slow, at first. */
-  #flushMs = 1
-  #flushOrderedMs = 0
-  /** When a partition that does not wait for flushes was appended to last. */
-  #otherMs = Number.NEGATIVE_INFINITY
   #settle: number | undefined
   #nextTickMs = 0
 
@@ -68,8 +51,7 @@ class WriterLoop implements LogServices {
     this.#memory = new EngineMemory(start.memory)
     this.#cell = this.#memory.cell(start.thread)
     this.#mailbox = new Mailbox(start.port as MessagePort, this.#memory, start.thread)
-    this.#flusher = writerServiceEnd(start.flusherRing)
-    this.#janitor = writerServiceEnd(start.janitorRing)
+    this.#services = new WriterServices(start, this.#memory)
     this.#entries = new SegmentEntries(this.#memory.segments, start.thread, start.writers)
   }
 
@@ -95,7 +77,7 @@ class WriterLoop implements LogServices {
     let worked = this.#mailbox.read(mail => this.#handle(mail))
     if (this.#takeReplies()) worked = true
     if (this.#takeRequests()) worked = true
-    if (this.#pushBacklog()) worked = true
+    if (this.#services.pushBacklog()) worked = true
     if (this.#flushKept()) worked = true
     this.#tick()
     if (this.#detaching.size > 0) this.#finishDetaching()
@@ -115,13 +97,13 @@ class WriterLoop implements LogServices {
   }
 
   #hasWork(): boolean {
-    if (this.#mailbox.waiting || this.#flusher.replies.waiting || this.#janitor.replies.waiting) return true
+    if (this.#mailbox.waiting || this.#services.repliesWaiting) return true
     return this.#producerList.some(producer => producer.channel.requests.peek() !== -1)
   }
 
   /** Nothing is under way in any partition. */
   get #quiet(): boolean {
-    if (this.#backlog.length > 0 || this.#hasWork()) return false
+    if (this.#services.hasBacklog || this.#hasWork()) return false
     for (const host of this.#hosts.values()) if (!host.idle) return false
     return true
   }
@@ -162,7 +144,7 @@ class WriterLoop implements LogServices {
       words[at + REQUEST.flags] as number,
     )
     if (error !== undefined) this.#stop(host, error)
-    if (!host.log.config.durable) this.#otherMs = systemClock.monotonicMs()
+    if (!host.log.config.durable) this.#services.noteOther()
   }
 
   /** The partition is gone, or being repaired: then what stopped it is the answer. */
@@ -191,48 +173,16 @@ class WriterLoop implements LogServices {
 
   // ── services ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  allocate(slot: number, fd: number, from: number, to: number, address: number, sync: boolean): void {
-    const status = sync ? ALLOCATE_FLAG.sync : 0
-    this.#order(this.#janitor, SERVICE.janitor, ORDER.allocate, slot, fd, status, from, to, address)
-  }
-
-  /**
-   * Hands a flush to the flusher, or keeps it for the end of this pass when waiting for it here costs less than handing it
-   * over: the disk is quick, and nothing but durable partitions has been busy, whose appends wait for flushes anyway.
-   */
-  flush(slot: number, fd: number, offset: number, baseOffset: number): void {
-    // The first flush of a file is the flusher's: it flushes the folder as well.
-    const known = this.#flushedBase.get(slot) === baseOffset
-    this.#flushedBase.set(slot, baseOffset)
-    this.#flushOrderedMs = systemClock.monotonicMs()
-    if (known && this.#flushMs < QUICK_FLUSH_MS && this.#flushOrderedMs - this.#otherMs > OTHER_QUIET_MS) {
-      this.#flushHere.add(slot)
-      return
-    }
-    this.#order(this.#flusher, SERVICE.flusher, ORDER.flush, slot, fd, 0, offset, baseOffset, 0)
-  }
-
-  seal(slot: number, order: SealOrder): void {
-    const { fd, finalBytes, address, mappedBytes } = order
-    this.#order(this.#flusher, SERVICE.flusher, ORDER.seal, slot, fd, 0, finalBytes, address, mappedBytes)
-  }
-
-  remove(slot: number, baseOffset: number): void {
-    this.#order(this.#janitor, SERVICE.janitor, ORDER.remove, slot, -1, 0, baseOffset, 0, 0)
-  }
-
-  dirty(slot: number): void {
-    this.#memory.markDirty(slot)
-  }
-
   /** Flushes what was kept, once nothing else is waiting. */
   #flushKept(): boolean {
-    if (this.#flushHere.size === 0 || this.#hasWork()) return false
-    for (const slot of [...this.#flushHere]) {
-      this.#flushHere.delete(slot)
+    if (!this.#services.hasKept || this.#hasWork()) return false
+    for (const slot of this.#services.takeKept()) {
       const host = this.#hosts.get(slot)
       if (host === undefined || host.failure !== undefined) continue
-      this.#flushNow(host)
+      const { log } = host
+      // A segment that is still to be sealed has to be flushed first, and that is the flusher's.
+      if (log.isSealing) this.#services.handOverFlush(slot, log.active.fd, log.logEndOffset, log.active.baseOffset)
+      else this.#flushNow(host)
     }
     return true
   }
@@ -250,72 +200,31 @@ class WriterLoop implements LogServices {
       this.#stop(host, new MillraceError('FLUSH_FAILED', { flushedOffset: log.flushedOffset }, error))
       return
     }
-    this.#noteFlush(startMs)
+    this.#services.noteFlush(startMs)
     log.flushed(target, true)
     host.acknowledge()
   }
 
-  #noteFlush(startMs: number): void {
-    this.#flushMs += (systemClock.monotonicMs() - startMs - this.#flushMs) / 8
-  }
-
-  moved(slot: number): void {
-    this.#memory.notifyReaders(slot)
-  }
-
-  #order(
-    end: ServiceEnd,
-    thread: number,
-    kind: number,
-    slot: number,
-    fd: number,
-    status: number,
-    a: number,
-    b: number,
-    c: number,
-  ): void {
-    const slotGeneration = this.#memory.control.get(slot, SLOT.slotGeneration)
-    const message: ServiceMessage = { kind, slot, slotGeneration, fd, status, a, b, c }
-    if (this.#backlog.length > 0 || !end.orders.push(message)) this.#backlog.push({ end, message, thread })
-    this.#memory.cell(thread).wake()
-  }
-
-  #pushBacklog(): boolean {
-    let pushed = 0
-    for (const { end, message, thread } of this.#backlog) {
-      if (!end.orders.push(message)) break
-      this.#memory.cell(thread).wake()
-      pushed += 1
-    }
-    if (pushed > 0) this.#backlog.splice(0, pushed)
-    return pushed > 0
-  }
-
   #takeReplies(): boolean {
     let worked = false
-    for (const end of [this.#flusher, this.#janitor]) {
-      for (;;) {
-        const reply = end.replies.shift()
-        if (reply === undefined) break
-        worked = true
-        const host = this.#hosts.get(reply.slot)
-        invariant(host !== undefined, 'a partition stays until its orders are answered')
-        this.#takeReply(host, reply)
-      }
+    for (let reply = this.#services.shiftReply(); reply !== undefined; reply = this.#services.shiftReply()) {
+      worked = true
+      const host = this.#hosts.get(reply.slot)
+      invariant(host !== undefined, 'a partition stays until its orders are answered')
+      this.#takeReply(host, reply)
     }
     return worked
   }
 
   #takeReply(host: PartitionHost, reply: ServiceMessage): void {
     const code = reply.status === 0 ? undefined : ERROR_CODES[reply.status - 1]
-    if (reply.kind === ORDER.flush) this.#noteFlush(this.#flushOrderedMs)
+    const ok = code === undefined
     const { log } = host
     if (reply.kind === ORDER.allocate) {
-      log.allocated(reply.a, reply.c === 1)
+      log.allocated(reply.a, reply.c === 1, ok)
       if (code === 'DISK_FULL' || code === 'IO_ERROR') host.refuseWaiting(code)
-    } else if (reply.kind === ORDER.flush)
-      log.flushed(code === undefined ? reply.a : log.flushedOffset, code === undefined)
-    else log.sealed(code === undefined)
+    } else if (reply.kind === ORDER.flush) log.flushed(ok ? reply.a : log.flushedOffset, ok)
+    else log.sealed(ok)
     if (code === 'FLUSH_FAILED' && host.failure === undefined) {
       this.#stop(host, new MillraceError('FLUSH_FAILED', { flushedOffset: log.flushedOffset }))
       return
@@ -384,7 +293,7 @@ class WriterLoop implements LogServices {
   #adopt(state: PartitionState): undefined {
     invariant(!this.#hosts.has(state.slot), 'a slot holds one partition')
     const { control, segments } = this.#memory
-    const shared = { control, table: segments, entries: this.#entries, services: this, clock: systemClock }
+    const shared = { control, table: segments, entries: this.#entries, services: this.#services, clock: systemClock }
     this.#hosts.set(state.slot, new PartitionHost(new PartitionLog(state, shared)))
   }
 
@@ -449,7 +358,7 @@ class WriterLoop implements LogServices {
     }
     log.close(cut && failure === undefined)
     this.#hosts.delete(slot)
-    this.#flushedBase.delete(slot)
+    this.#services.forget(slot)
     return described
   }
 

@@ -107,6 +107,11 @@ export class ActiveSegment {
     return Math.min(end, this.capacityBytes)
   }
 
+  /** The disk had no room for that much: what is asked for next is as little as possible. */
+  askForLess(): void {
+    this.#stepBytes = STEP_BYTES_MIN
+  }
+
   /** True when so little of the window is left that the janitor should go ahead. */
   get wantsMore(): boolean {
     return this.allocatedBytes - this.sizeBytes < this.#stepBytes / 2 && this.allocatedBytes < this.capacityBytes

@@ -113,6 +113,11 @@ export class PartitionLog {
     return this.#segments.length
   }
 
+  /** A closed segment is not flushed yet. */
+  get isSealing(): boolean {
+    return this.#unsealed.length > 0 || this.#held !== undefined
+  }
+
   /** True while an order of this log is unanswered; it must not be dropped then. */
   get busy(): boolean {
     return (
@@ -428,7 +433,7 @@ export class PartitionLog {
    * as far as was asked or not. Answers come in the order of the orders, so while a closed segment is held the first
    * are for that one.
    */
-  allocated(position: number, done: boolean): void {
+  allocated(position: number, done: boolean, ok = true): void {
     if (this.#held !== undefined) {
       if (done) this.#release()
       return
@@ -436,6 +441,7 @@ export class PartitionLog {
     const segment = this.#active
     segment.allocatedBytes = Math.max(segment.allocatedBytes, position)
     if (done) segment.requestedBytes = segment.allocatedBytes
+    if (!ok) segment.askForLess()
   }
 
   #release(): void {

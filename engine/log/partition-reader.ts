@@ -201,7 +201,10 @@ export class PartitionReader {
       if (baseOffsetOf(region.view, at) >= highWatermark) return highWatermark
       if (maxTimestampOf(region.view, at) >= timestamp) {
         cursor.reset(region, at)
-        while (cursor.seekTimestamp(timestamp)) if (cursor.offset >= from) return cursor.offset
+        while (cursor.seekTimestamp(timestamp)) {
+          if (cursor.offset >= from) return cursor.offset
+          if (!cursor.next()) break // it stays on a record that matches, also on one below the log start
+        }
       }
       position += batchBytes(region.view, at)
     }

@@ -5,7 +5,7 @@
  * work visible and then looks at the word. Both sides use sequentially consistent operations, so one of the two always
  * sees the other: no wake-up is lost. A waker that finds the sleeper awake pays one load.
  *
- *     AWAKE (0) ── announce ──▶ PARKED (1) ── wake, time-out or cancel ──▶ AWAKE
+ *     AWAKE (0) ── announce ──▶ PARKED (1) ── wake, time-out of `wait`, or cancel ──▶ AWAKE
  */
 const AWAKE = 0
 const PARKED = 1
@@ -39,7 +39,10 @@ export class WakeCell {
     return result !== 'timed-out'
   }
 
-  /** As `wait`, without blocking the event loop; it does not keep the process alive. `undefined` when already woken. */
+  /**
+   * As `wait`, without blocking the event loop; it does not keep the process alive. `undefined` when already woken. After a
+   * time-out the cell says PARKED until the next `announce` or `cancel`, which costs a waker one needless call.
+   */
   waitAsync(timeoutMs: number): Promise<unknown> | undefined {
     const result = Atomics.waitAsync(this.#words, this.#at, PARKED, timeoutMs)
     return result.async ? result.value : undefined

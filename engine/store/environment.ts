@@ -4,7 +4,8 @@
  * descriptor), so a killed process or a lost machine leaves the last commit that was answered.
  *
  * lmdb's native code does not survive some conditions of the world, so they are met here before it is called: a data
- * file that is damaged or no LMDB file (data-file.ts), a disk without room for the files it maps, a use after close.
+ * file that is damaged or no LMDB file (data-file.ts), files that may not be written, a disk without room for those it
+ * maps, a use after close.
  * lmdb shares one native environment among all openings of a file in a process; an environment that was opened
  * read-only first cannot be written to afterwards, which is refused as DIRECTORY_LOCKED until that reader is closed.
  */
@@ -95,9 +96,9 @@ export class Environment implements TableHost {
     } else {
       makeFolder(directory, folder)
       if (checkDataFile(path, false) === 'absent') requireRoom(folder)
-      requireWritable(path)
     }
     makeLockFile(folder, readOnly)
+    if (!readOnly) for (const file of [path, join(folder, 'lock.mdb')]) requireWritable(file)
     const existing = existsSync(path) ? openings.get(identityOf(path)) : undefined
     if (!readOnly && existing !== undefined && !existing.writable) throw openedByReader(directory)
     const root = openRoot(directory, folder, readOnly)
