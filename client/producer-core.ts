@@ -53,6 +53,8 @@ export class Batch {
   flags = 0
   recordCount = 0
   deadlineMs = 0
+  /** Delivered or failed. */
+  isSettled = false
 
   constructor(partition: ClientPartition, id: number, firstSlab: number, slabCount: number, encoder: BatchEncoder) {
     this.partition = partition
@@ -99,6 +101,8 @@ export class ProducerCore {
   readonly #sealed: Batch[] = []
   readonly #encoders: BatchEncoder[] = []
   #nextId = 1
+  /** Neighbouring slabs that the last batch needed. */
+  #wantedSlabs = 1
   /** First error of a batch since it was last asked for. */
   #error: MillraceError | undefined
 
@@ -154,18 +158,31 @@ export class ProducerCore {
 
   // ── batches ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Opens a batch that has room for `bytes`; undefined when there are no free slabs. */
+  /** True when the slabs are free that the last batch which was opened or refused needed. */
+  get hasRoom(): boolean {
+    const first = this.arena.take(this.#wantedSlabs, this.#nextId)
+    if (first !== -1) this.arena.free(first, this.#wantedSlabs)
+    return first !== -1
+  }
+
+  /** Batches that are sealed or under way. */
+  unsettled(): readonly Batch[] {
+    return [...this.#underWay.values(), ...this.#sealed]
+  }
+
+  /** Opens a batch that grows to `bytes` at most; undefined when there are no free slabs. */
   open(partition: ClientPartition, bytes: number): Batch | undefined {
     const batch = this.#take(partition, bytes, this.#encoders.pop() ?? new BatchEncoder())
     if (batch === undefined) return undefined
     const from = batch.firstSlab * this.arena.slabBytes
-    batch.encoder.begin(this.arena.region, from, from + batch.slabCount * this.arena.slabBytes)
+    batch.encoder.begin(this.arena.region, from, from + bytes)
     return batch
   }
 
   #take(partition: ClientPartition, bytes: number, encoder: BatchEncoder): Batch | undefined {
     const count = bytes <= this.arena.slabBytes ? 1 : this.arena.slabsFor(bytes)
     const id = this.#nextId
+    this.#wantedSlabs = count
     const first = this.arena.take(count, id)
     if (first === -1) return undefined
     this.#nextId = id === ID_MAX ? 1 : id + 1
@@ -234,6 +251,7 @@ export class ProducerCore {
   /** Takes completions off the rings, settles their batches, and pushes what was held back. True if there were any. */
   poll(): boolean {
     let settled = false
+    const { closed } = this.link.memory // before the rings are looked at: afterwards nothing is answered any more
     for (let writer = 0; writer < this.#channels.length; writer++) {
       const channel = this.#channels[writer] as Channel
       if (this.#takeCompletions(channel)) settled = true
@@ -243,8 +261,21 @@ export class ProducerCore {
         settled = true
       }
     }
+    if (closed) return this.#failAll() || settled
     this.#pushSealed()
     return settled
+  }
+
+  /** The engine was closed by another thread: what its writers have not answered by then is lost. */
+  #failAll(): boolean {
+    const batches = this.unsettled()
+    this.#underWay.clear()
+    this.#sealed.length = 0
+    for (const batch of batches) {
+      this.arena.freeHeldBy(batch.firstSlab, batch.slabCount, batch.id)
+      this.#fail(batch, 'CLOSED')
+    }
+    return batches.length > 0
   }
 
   #takeCompletions(channel: Channel): boolean {
@@ -274,6 +305,7 @@ export class ProducerCore {
     const details = limit > 0 ? { topic, partition, maxBytes: limit } : { topic, partition }
     const error = new MillraceError(code, details)
     this.#error ??= error
+    batch.isSettled = true
     for (const { delivery } of batch.parts) delivery.failed(error)
   }
 
@@ -327,15 +359,21 @@ export class ProducerCore {
 
   /** Lets the writers go and unmaps the slabs. What is not settled fails with CLOSED. */
   async detach(): Promise<void> {
-    for (const batch of [...this.#underWay.values(), ...this.#sealed]) this.#fail(batch, 'CLOSED')
+    for (const batch of this.unsettled()) this.#fail(batch, 'CLOSED')
     this.#underWay.clear()
     this.#sealed.length = 0
-    await this.link.detachProducer(this.#producerId)
+    try {
+      await this.link.detachProducer(this.#producerId)
+    } catch (error) {
+      // Without an answer a writer may still look at the slabs, unless the engine is closed.
+      if (!this.link.memory.closed) throw error
+    }
     this.#mapping.release()
   }
 }
 
 function deliver(batch: Batch, baseOffset: number): void {
   invariant(baseOffset >= 0, 'a batch that was appended has an offset')
+  batch.isSettled = true
   for (const { delivery, first, count } of batch.parts) delivery.delivered(batch.partition, baseOffset + first, count)
 }

@@ -9,7 +9,7 @@ import type { ClientLink } from '../engine/broker/client-link.ts'
 import { whole } from '../engine/broker/options.ts'
 import type { ClientPartition, ClientTopic } from '../engine/broker/topic-metadata.ts'
 import type { RecordHeader } from '../engine/format/record.ts'
-import { recordBytesMax } from '../engine/format/record-batch.ts'
+import { RECORD_BYTES_MIN, recordBytesMax } from '../engine/format/record-batch.ts'
 import { Appender } from './appender.ts'
 import { partitionForKey } from './partitioner.ts'
 import { type Batch, type Delivery, ProducerCore } from './producer-core.ts'
@@ -18,6 +18,8 @@ import type { Acks, BytesLike, Message, ProducerOptions, RecordMetadata, SendReq
 
 const SLABS_DEFAULT = 64
 const BATCH_HEADER_BYTES = 61
+/** `recordBytesMax` is an upper bound; a record takes at most this much less. */
+const RECORD_BYTES_SPREAD = recordBytesMax(0, 0) - RECORD_BYTES_MIN
 /** While something waits: how often deadlines are looked at. The timer also keeps the process alive until then. */
 const WATCH_MS = 100
 /** Longest park between two looks at the rings; wake-ups come long before. */
@@ -37,6 +39,9 @@ export class Producer {
   readonly #lingerMs: number
   readonly #topics = new Map<string, TopicBatches>()
   readonly #openBatches = new Set<Batch>()
+  /** The last of the sends that wait, by topic: later ones go behind it, because order holds between sends as well. */
+  readonly #waitingSends = new Map<string, Promise<void>>()
+  readonly #refreshing = new Set<string>()
   readonly #onClose: () => void
   #sealScheduled = false
   #lingerTimer: NodeJS.Timeout | undefined
@@ -78,13 +83,16 @@ export class Producer {
   send(request: SendRequest): Promise<RecordMetadata[]> {
     const { messages } = request
     const acks = request.acks ?? this.#acks
+    if (!Array.isArray(messages)) {
+      return Promise.reject(new MillraceError('INVALID_ARGUMENT', { argument: 'messages', accepted: 'an array' }))
+    }
     const tracker = new SendTracker(messages.length)
     try {
       checkAcks(acks)
       this.#demandOpen()
-      const topic = this.#current(request.topic)
+      const topic = this.#waitingSends.has(request.topic) ? undefined : this.#current(request.topic)
       const next = topic === undefined ? 0 : this.#appendAll(topic, messages, 0, acks, tracker)
-      if (next < messages.length) void this.#sendRest(request.topic, messages, next, acks, tracker)
+      if (next < messages.length) this.#sendLater(request.topic, messages, next, acks, tracker)
     } catch (error) {
       tracker.failed(error)
     }
@@ -99,6 +107,16 @@ export class Producer {
     return known !== undefined && known.metadata.version === this.#core.link.memory.metadataVersion ? known : undefined
   }
 
+  /** Appends the rest of a send after those of the topic that wait already. */
+  #sendLater(topic: string, messages: readonly Message[], from: number, acks: Acks, tracker: SendTracker): void {
+    const before = this.#waitingSends.get(topic) ?? Promise.resolve()
+    const turn = before.then(() => this.#sendRest(topic, messages, from, acks, tracker))
+    this.#waitingSends.set(topic, turn)
+    void turn.then(() => {
+      if (this.#waitingSends.get(topic) === turn) this.#waitingSends.delete(topic)
+    })
+  }
+
   async #sendRest(
     topic: string,
     messages: readonly Message[],
@@ -111,7 +129,7 @@ export class Producer {
         const batches = await this.#topic(topic)
         const appended = this.#appendAll(batches, messages, next, acks, tracker)
         this.#park()
-        if (appended === next) await this.ready()
+        if (appended < messages.length) await this.#room()
         next = appended
       }
     } catch (error) {
@@ -171,10 +189,13 @@ export class Producer {
     if (batch === undefined) {
       batch = this.#openBatch(topic, partition, key, value, headers)
       if (batch === undefined) return false
-      if (!batch.encoder.append(timestamp, key, value, headers)) {
-        this.#abandon(topic, partition, batch)
-        throw new MillraceError('RECORD_TOO_LARGE', { topic: topic.metadata.topic, partition })
+      let fits = false
+      try {
+        fits = batch.encoder.append(timestamp, key, value, headers)
+      } finally {
+        if (!fits) this.#abandon(topic, partition, batch) // also when it throws: a batch without records cannot be sent
       }
+      if (!fits) throw this.#tooLarge(topic, partition, batch.encoder.bytesUsed)
     }
     if (delivery !== undefined) batch.expect(delivery)
     return true
@@ -187,21 +208,13 @@ export class Producer {
     value: Uint8Array | null,
     headers: readonly RecordHeader[] | undefined,
   ): Batch | undefined {
-    const { slabBytes, slabCount } = this.#core.options
-    let bytes = slabBytes
-    const payload = (key?.length ?? 0) + (value?.length ?? 0)
-    if (payload > slabBytes / 2 || headers !== undefined) {
-      bytes = BATCH_HEADER_BYTES + recordBytesMax(key?.length ?? -1, value?.length ?? -1, headers)
-      const maxBytes = Math.min(topic.metadata.batchBytesMax, slabBytes * slabCount)
-      if (bytes > maxBytes && payload + BATCH_HEADER_BYTES > maxBytes - 32) {
-        throw new MillraceError('RECORD_TOO_LARGE', {
-          topic: topic.metadata.topic,
-          partition,
-          recordBytes: payload,
-          maxBytes,
-        })
-      }
+    if (topic.metadata.version !== this.#core.link.memory.metadataVersion) this.#refresh(topic.metadata.topic)
+    const neededBytes = BATCH_HEADER_BYTES + recordBytesMax(key?.length ?? 0, value?.length ?? 0, headers)
+    const maxBytes = this.#batchBytesMax(topic)
+    if (neededBytes - RECORD_BYTES_SPREAD > maxBytes) {
+      throw this.#tooLarge(topic, partition, neededBytes - RECORD_BYTES_SPREAD)
     }
+    const bytes = Math.min(Math.max(this.#core.options.slabBytes, neededBytes), maxBytes)
     const located = topic.metadata.partitions[partition] as ClientPartition
     const batch = this.#core.open(located, bytes) ?? this.#openAfterPoll(located, bytes)
     if (batch === undefined) return undefined
@@ -209,6 +222,17 @@ export class Producer {
     this.#openBatches.add(batch)
     this.#scheduleSeal()
     return batch
+  }
+
+  /** What the topic takes as one batch and what fits into all slabs, whichever is less. */
+  #batchBytesMax(topic: TopicBatches): number {
+    const { slabBytes, slabCount } = this.#core.options
+    return Math.min(topic.metadata.batchBytesMax, slabBytes * slabCount)
+  }
+
+  #tooLarge(topic: TopicBatches, partition: number, batchBytes: number): MillraceError {
+    const maxBytes = this.#batchBytesMax(topic)
+    return new MillraceError('RECORD_TOO_LARGE', { topic: topic.metadata.topic, partition, batchBytes, maxBytes })
   }
 
   /** Looks at the rings before it gives up; open batches that hold all slabs are sent, or nothing would ever be freed. */
@@ -298,40 +322,37 @@ export class Producer {
     const open = topic.open[partition]
     if (open !== undefined) this.#seal(topic, partition, open)
     const located = topic.metadata.partitions[partition] as ClientPartition
-    const maxBytes = Math.min(topic.metadata.batchBytesMax, this.#core.options.slabBytes * this.#core.options.slabCount)
-    if (bytes.length > maxBytes) {
-      throw new MillraceError('RECORD_TOO_LARGE', {
-        topic: located.topic,
-        partition,
-        batchBytes: bytes.length,
-        maxBytes,
-      })
-    }
+    if (bytes.length > this.#batchBytesMax(topic)) throw this.#tooLarge(topic, partition, bytes.length)
     if (this.#core.trySubmit(located, bytes, recordCount, flags)) return true
     this.#poll()
     return this.#core.trySubmit(located, bytes, recordCount, flags)
   }
 
-  /** Resolves when there is room for another batch. @throws CLOSED, TIMED_OUT after the delivery timeout */
+  /** Resolves when there is room for what was refused last. @throws CLOSED, TIMED_OUT after the delivery timeout */
   async ready(): Promise<void> {
+    this.#demandOpen()
+    await this.#room()
+    this.#demandOpen()
+  }
+
+  async #room(): Promise<void> {
     const deadlineMs = performance.now() + this.#core.options.deliveryTimeoutMs
     for (;;) {
-      this.#demandOpen()
       this.#poll()
-      if (this.#core.arena.freeCount > 0) return
+      if (this.#core.hasRoom) return
       this.#sealAll()
       if (performance.now() > deadlineMs) throw new MillraceError('TIMED_OUT', { waitedFor: 'room in the slabs' })
       await this.#completion()
     }
   }
 
-  /** As `ready`, blocking the thread: for loops that never yield. False after `timeoutMs`. */
+  /** As `ready`, blocking the thread: for loops that never yield. False after `timeoutMs`. @throws CLOSED */
   waitReady(timeoutMs = this.#core.options.deliveryTimeoutMs): boolean {
     const deadlineMs = performance.now() + timeoutMs
     for (;;) {
       this.#demandOpen()
       this.#poll()
-      if (this.#core.arena.freeCount > 0) return true
+      if (this.#core.hasRoom) return true
       this.#sealAll()
       this.#core.cell.announce()
       if (this.#core.poll()) this.#core.cell.cancel()
@@ -354,12 +375,15 @@ export class Producer {
     if (error !== undefined) throw error
   }
 
+  /** What is sent after this was called is not waited for, else a busy producer would never be done. */
   async #drain(): Promise<void> {
+    await Promise.all(this.#waitingSends.values())
     this.#sealAll()
     this.#watchDeadlines()
+    const batches = this.#core.unsettled()
     for (;;) {
       this.#poll()
-      if (this.#core.idle) return
+      if (batches.every(({ isSettled }) => isSettled)) return
       await this.#completion()
     }
   }
@@ -426,18 +450,29 @@ export class Producer {
     const metadata = await this.#core.link.topic(topic)
     const known = this.#topics.get(topic)
     if (known !== undefined && known.metadata.topicId !== metadata.topicId) this.#sealAll()
+    const { length } = metadata.partitions
     const batches: TopicBatches = {
       metadata,
       open: known?.metadata.topicId === metadata.topicId ? known.open : [],
-      sticky: known?.sticky ?? Math.floor(Math.random() * metadata.partitions.length),
+      sticky: (known?.sticky ?? Math.floor(Math.random() * length)) % length,
     }
-    while (batches.open.length < metadata.partitions.length) batches.open.push(undefined)
+    while (batches.open.length < length) batches.open.push(undefined)
     this.#topics.set(topic, batches)
     return batches
   }
 
+  /** Asks for a topic's metadata in the background, for the calls that cannot wait for it. */
+  #refresh(topic: string): void {
+    if (this.#refreshing.has(topic)) return
+    this.#refreshing.add(topic)
+    const done = (): unknown => this.#refreshing.delete(topic)
+    this.#topic(topic).then(done, done) // a topic that is gone is told by what is sent to it
+  }
+
+  /** Also when the engine was closed in another thread. */
   #demandOpen(): void {
     if (this.#closing !== undefined) throw new MillraceError('CLOSED', { object: 'producer' })
+    if (this.#core.link.memory.closed) throw new MillraceError('CLOSED', { object: 'engine' })
   }
 
   /** Sends what is open, waits until it is acknowledged, and gives slabs and rings back. May be called twice. */
@@ -475,7 +510,9 @@ export function toBytes(value: BytesLike | null): Uint8Array | null {
 }
 
 function toHeaders(headers: NonNullable<Message['headers']>): readonly RecordHeader[] {
-  if (Array.isArray(headers)) return headers as readonly RecordHeader[]
+  if (Array.isArray(headers)) {
+    return (headers as readonly RecordHeader[]).map(({ key, value }) => ({ key: String(key), value: toBytes(value) }))
+  }
   const entries = Object.entries(headers as Readonly<Record<string, BytesLike | null>>)
   return entries.length === 0 ? NO_HEADERS : entries.map(([key, value]) => ({ key, value: toBytes(value) }))
 }

@@ -59,7 +59,7 @@ export const ERRORS = {
   ),
   RECORD_TOO_LARGE: spec(
     'The record is larger than the topic accepts.',
-    'Send less, or raise max.message.bytes of the topic and slabBytes of the producer.',
+    'Send less, or raise max.message.bytes of the topic and bufferBytes of the producer.',
     false,
     10,
   ),
@@ -164,7 +164,7 @@ export const ERRORS = {
     false,
     56,
   ),
-  CLOSED: spec('The object was closed.', 'Open a new one.', false, 41),
+  CLOSED: spec('The object was closed.', 'Open a new one.', false, -1),
   TOO_MANY_PRODUCERS: spec(
     'The engine serves no further producer.',
     'Close producers that are not used, or share one.',

@@ -8,7 +8,6 @@ import { EventEmitter } from 'node:events'
 import { readdirSync, readFileSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileError, fromErrorData, MillraceError } from '../base/errors.ts'
-import { failpoint } from '../base/failpoints.ts'
 import { checkTopicName } from '../format/file-names.ts'
 import type { DetachedPartition, WorkerEvent } from '../log/mail.ts'
 import type { PartitionLocation } from '../log/partition-reader.ts'
@@ -426,7 +425,6 @@ export class Broker extends EventEmitter<BrokerEvents> {
       })
     }
     await this.store.checkpoints.put(entries)
-    failpoint('close-before-marker')
     if (this.#sound) await this.store.markCleanShutdown({ bootId: bootId(), atMs: Date.now() })
     await this.store.close()
   }

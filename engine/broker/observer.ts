@@ -18,7 +18,6 @@ import { SEGMENT, SegmentEntries } from '../memory/segment-table.ts'
 import { Store } from '../store/store.ts'
 import type { NamedTopic } from '../store/topics.ts'
 import { DirectoryLock } from './directory-lock.ts'
-import { asLeft } from './partitions.ts'
 import type { ClientPartition, ClientTopic } from './topic-metadata.ts'
 
 /** Between two looks at who owns the directory. */
@@ -101,7 +100,7 @@ export class Observer {
       if (slot >= PARTITIONS_MAX) throw new MillraceError('INVALID_PARTITIONS', { partitionsMax: PARTITIONS_MAX })
       this.#coldSlots.set(`${topic.topicId} ${partition}`, slot)
       const checkpoint = checkpoints.get(partition)
-      const known = clean ? checkpoint?.segments?.map(asLeft) : undefined
+      const known = clean ? checkpoint?.segments : undefined
       const directory = join(this.directory, partitionDirectory(topic.topic, partition))
       const segments = surveyCold(directory, known)
       if (segments.length >= SEGMENTS_MAX) throw new MillraceError('TOO_MANY_SEGMENTS', { segments: segments.length })

@@ -13,12 +13,12 @@ import { PARTITIONS_MAX } from '../base/limits.ts'
 import { partitionDirectory } from '../format/file-names.ts'
 import type { DetachedPartition, LeftOpen, ServedPartition } from '../log/mail.ts'
 import type { PartitionLocation } from '../log/partition-reader.ts'
-import type { RecoveryReport, RecoveryRequest, RecoveryResult, SegmentInfo } from '../log/recovery-types.ts'
+import type { RecoveryReport, RecoveryRequest, RecoveryResult } from '../log/recovery-types.ts'
 import type { TopicConfig } from '../log/topic-config.ts'
 import { statusOf } from '../memory/append-channel.ts'
 import { INDEX_LOCK, SLOT, STATE } from '../memory/control-block.ts'
 import { type EngineMemory, SERVICE } from '../memory/engine-memory.ts'
-import type { CheckpointEntry, PartitionCheckpoint, SegmentCheckpoint } from '../store/checkpoints.ts'
+import type { CheckpointEntry, PartitionCheckpoint } from '../store/checkpoints.ts'
 import type { Threads } from './threads.ts'
 import type { WorkerLoop } from './worker-loop.ts'
 
@@ -301,11 +301,6 @@ function recoveryRequest(
     logStartOffset: checkpoint?.logStartOffset ?? 0,
     indexIntervalBytes: config.indexIntervalBytes,
     indexBytesMax: config.segmentIndexBytes,
-    ...(clean && checkpoint?.segments !== undefined ? { segments: checkpoint.segments.map(asLeft) } : {}),
+    ...(clean && checkpoint?.segments !== undefined ? { segments: checkpoint.segments } : {}),
   }
-}
-
-/** A segment of a clean close, after which the indexes are complete. */
-export function asLeft(segment: SegmentCheckpoint): SegmentInfo {
-  return { ...segment, firstTimestamp: -1, indexedPosition: segment.sizeBytes }
 }

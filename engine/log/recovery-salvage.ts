@@ -16,6 +16,11 @@ export interface SalvageBounds {
   readonly maxOffset: number
   /** Base offset of the segment. */
   readonly baseOffset: number
+  /**
+   * What a sound batch right behind it must be, since the CRC does not cover offsets: `adjoining`, where no offset is missing;
+   * `behind`, where some may be; `any`, where only the bytes matter.
+   */
+  readonly follower: 'adjoining' | 'behind' | 'any'
 }
 
 /**
@@ -39,14 +44,16 @@ export function findSoundBatch(region: Region, from: number, end: number, bounds
   return -1
 }
 
-function fits(region: Region, at: number, end: number, { minOffset, maxOffset, baseOffset }: SalvageBounds): boolean {
+function fits(region: Region, at: number, end: number, bounds: SalvageBounds): boolean {
+  const { minOffset, maxOffset, baseOffset, follower } = bounds
   const first = readI64Rough(region.view, at)
   if (first < minOffset || first > maxOffset || first - baseOffset > RELATIVE_OFFSET_MAX) return false
   const last = first + region.view.getInt32(at + BATCH.lastOffsetDeltaAt)
   if (last - baseOffset > RELATIVE_OFFSET_MAX || checkBatch(region, at, end) !== undefined) return false
-  // Its offset is not covered by the CRC: what follows must not contradict it.
   const next = at + batchBytes(region.view, at)
-  return checkBatch(region, next, end) !== undefined || readI64Rough(region.view, next) > last
+  if (follower === 'any' || checkBatch(region, next, end) !== undefined) return true
+  const nextFirst = readI64Rough(region.view, next)
+  return follower === 'adjoining' ? nextFirst === last + 1 : nextFirst > last
 }
 
 /**

@@ -217,10 +217,15 @@ function offsetEnd({ open, nextBase, recoveryPoint }: SurveyInput): number {
 /** The next sound batch that continues the log, -1 when there is none or it does not matter. */
 function soundBehind(input: SurveyInput, scan: SegmentScan, position: number, damages: number): number {
   if (!isSafe(input, scan.nextOffset) || damages >= DAMAGES_MAX) return -1
-  const { log, baseOffset, nextBase, open, recoveryPoint } = input
+  const { log, baseOffset, nextBase, open, recoveryPoint, compacted } = input
   // Where appends may have been under way, the log must go on without a hole from the recovery point on.
   const maxOffset = nextBase ?? (open === 'check' ? Infinity : recoveryPoint)
-  return findSoundBatch(log, position, log.length, { minOffset: scan.nextOffset, maxOffset, baseOffset })
+  const bounds = { minOffset: scan.nextOffset, maxOffset, baseOffset }
+  const find = (follower: 'adjoining' | 'behind'): number =>
+    findSoundBatch(log, position, log.length, { ...bounds, follower })
+  // A topic that is not said to be compacted may have been all the same.
+  const adjoining = compacted || open === 'check' ? -1 : find('adjoining')
+  return adjoining === -1 ? find('behind') : adjoining
 }
 
 /** A sound batch behind damage at rest that leaves a hole above the recovery point: stale, or torn from what it continued. */
@@ -230,7 +235,8 @@ function staleBehind(
   position: number,
 ): number {
   if (open === 'check' || nextBase !== undefined) return -1
-  const bounds = { minOffset: Math.max(scan.nextOffset, recoveryPoint + 1), maxOffset: Infinity, baseOffset }
+  const minOffset = Math.max(scan.nextOffset, recoveryPoint + 1)
+  const bounds = { minOffset, maxOffset: Infinity, baseOffset, follower: 'any' } as const
   return findSoundBatch(log, position, log.length, bounds)
 }
 

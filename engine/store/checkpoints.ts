@@ -1,7 +1,7 @@
 /**
  * What is known of a partition's log without reading it. Database `checkpoints`: (topic id, partition) →
  * {recoveryPoint, logStartOffset, highWatermark, leaderEpoch, segments?}. `segments` is written at a clean close, one
- * row of seven numbers a segment in the order of SegmentCheckpoint, so that a clean open scans nothing.
+ * row of nine numbers a segment in the order of SegmentCheckpoint, so that a clean open scans nothing.
  * Owned by the broker's thread. Invariant: a checkpoint never runs ahead of the log, so it is put after the log was
  * flushed; the newest one that was handed in is the one that stays.
  */
@@ -23,8 +23,12 @@ export interface SegmentCheckpoint {
   /** -1 in a segment without records, like the offset that has it. */
   readonly maxTimestamp: number
   readonly maxTimestampOffset: number
+  /** Timestamp of the first batch, from which `segment.ms` counts; -1 when that is not known. */
+  readonly firstTimestamp: number
   readonly offsetEntries: number
   readonly timeEntries: number
+  /** Position up to which the indexes cover the log. */
+  readonly indexedPosition: number
 }
 
 export interface PartitionCheckpoint {
@@ -52,10 +56,10 @@ export interface StoredCheckpoint {
   readonly segments?: readonly SegmentRow[]
 }
 
-/** baseOffset, sizeBytes, nextOffset, maxTimestamp, maxTimestampOffset, offsetEntries, timeEntries */
-type SegmentRow = readonly [number, number, number, number, number, number, number]
+/** The fields of SegmentCheckpoint in their order. */
+type SegmentRow = readonly [number, number, number, number, number, number, number, number, number]
 
-const SEGMENT_ROW_LENGTH = 7
+const SEGMENT_ROW_LENGTH = 9
 
 export function readCheckpoint(json: unknown): StoredCheckpoint | undefined {
   if (!isObject(json)) return undefined
@@ -151,14 +155,24 @@ function fromStored({ segments, ...checkpoint }: StoredCheckpoint): PartitionChe
   return segments === undefined ? checkpoint : { ...checkpoint, segments: segments.map(fromRow) }
 }
 
+const FIELDS = [
+  'baseOffset',
+  'sizeBytes',
+  'nextOffset',
+  'maxTimestamp',
+  'maxTimestampOffset',
+  'firstTimestamp',
+  'offsetEntries',
+  'timeEntries',
+  'indexedPosition',
+] as const satisfies readonly (keyof SegmentCheckpoint)[]
+
 function toRow(segment: SegmentCheckpoint): SegmentRow {
-  const { baseOffset, sizeBytes, nextOffset, maxTimestamp, maxTimestampOffset, offsetEntries, timeEntries } = segment
-  return [baseOffset, sizeBytes, nextOffset, maxTimestamp, maxTimestampOffset, offsetEntries, timeEntries]
+  return FIELDS.map(field => segment[field]) as unknown as SegmentRow
 }
 
 function fromRow(row: SegmentRow): SegmentCheckpoint {
-  const [baseOffset, sizeBytes, nextOffset, maxTimestamp, maxTimestampOffset, offsetEntries, timeEntries] = row
-  return { baseOffset, sizeBytes, nextOffset, maxTimestamp, maxTimestampOffset, offsetEntries, timeEntries }
+  return Object.fromEntries(FIELDS.map((field, index) => [field, row[index]])) as unknown as SegmentCheckpoint
 }
 
 function isSegmentRow(json: unknown): json is SegmentRow {

@@ -19,7 +19,9 @@ function randomCheckpoint(random: Random): PartitionCheckpoint {
     maxTimestamp: random.chance(0.1) ? -1 : large(),
     maxTimestampOffset: random.chance(0.1) ? -1 : large(),
     offsetEntries: random.below(100_000),
+    firstTimestamp: random.below(2 ** 40),
     timeEntries: random.below(100_000),
+    indexedPosition: random.below(2 ** 31),
   })
   const plain = {
     recoveryPoint: large(),

@@ -1,6 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
@@ -162,5 +162,38 @@ describe('a full disk', () => {
     } finally {
       small.unmount()
     }
+  })
+})
+
+describe('files of another user', () => {
+  test('are read where they may be, and IO_ERROR otherwise', async context => {
+    if (process.getuid?.() !== 0) return context.skip('needs root to run a process as another user')
+    const directory = temporaryDirectory()
+    const store = openStore(directory)
+    store.topics.create('events', 1)
+    const file = (name: string): string => join(directory, 'store', name)
+    const asNobody = (readOnly: boolean): string => {
+      const source = `
+        try {
+          const store = Store.open(${JSON.stringify(directory)}, { readOnly: ${readOnly} })
+          console.log(store.topics.list().length)
+          await store.close()
+        } catch (error) {
+          console.log(error.code)
+        }`
+      const child = spawnSync(process.execPath, childArguments(source), { encoding: 'utf8', uid: 65_534, gid: 65_534 })
+      return child.signal ?? (child.stdout.trim() || child.stderr)
+    }
+    chmodSync(directory, 0o755)
+    chmodSync(file('data.mdb'), 0o644)
+    const first = asNobody(true)
+    if (first !== '1') return context.skip(`another user cannot run the sources: ${first.slice(0, 200)}`)
+    expect(asNobody(false)).toBe('IO_ERROR')
+    chmodSync(file('lock.mdb'), 0o600)
+    expect(asNobody(true)).toBe('1')
+    chmodSync(file('data.mdb'), 0o666)
+    expect(asNobody(false)).toBe('IO_ERROR')
+    chmodSync(file('data.mdb'), 0o600)
+    expect([asNobody(true), asNobody(false)]).toEqual(['IO_ERROR', 'IO_ERROR'])
   })
 })

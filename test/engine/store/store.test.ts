@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { Worker } from 'node:worker_threads'
 import { describe, expect, test } from 'vitest'
 import { FORMAT_VERSION } from '../../../engine/store/meta.ts'
 import { Store } from '../../../engine/store/store.ts'
@@ -12,6 +14,34 @@ function dataHash(directory: string): string {
   return createHash('sha256')
     .update(readFileSync(join(directory, 'store', 'data.mdb')))
     .digest('hex')
+}
+
+/** A thread that has the directory open read-only. */
+async function readerThread(directory: string) {
+  const store = new URL('../../../engine/store/store.ts', import.meta.url).href
+  const source = `
+    import { parentPort } from 'node:worker_threads'
+    import { Store } from ${JSON.stringify(store)}
+    const store = Store.open(${JSON.stringify(directory)}, { readOnly: true })
+    parentPort.on('message', async command => {
+      if (command === 'topics') return parentPort.postMessage(store.topics.list().length)
+      await store.close()
+      parentPort.close()
+    })
+    parentPort.postMessage('open')`
+  const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(source)}`))
+  await once(worker, 'message')
+  return {
+    async topics(): Promise<unknown> {
+      worker.postMessage('topics')
+      return (await once(worker, 'message'))[0]
+    },
+    async close(): Promise<void> {
+      worker.postMessage('close')
+      await once(worker, 'exit')
+    },
+    terminate: () => worker.terminate(),
+  }
 }
 
 describe('opening', () => {
@@ -163,6 +193,21 @@ describe('read-only', () => {
     })
     await reader.close()
     expect(openStore(directory).topics.create('events', 1).partitions).toBe(1)
+  })
+
+  test('a reader in another thread keeps this one from writing until it is closed, and joins a writer', async () => {
+    const directory = temporaryDirectory()
+    await Store.open(directory).close()
+    const first = await readerThread(directory)
+    expect((await errorOf(() => Store.open(directory))).code).toBe('DIRECTORY_LOCKED')
+    await first.close()
+
+    const writer = openStore(directory)
+    const second = await readerThread(directory)
+    writer.topics.create('events', 1)
+    expect(await second.topics()).toBe(1)
+    await second.terminate()
+    expect(writer.topics.create('other', 1).partitions).toBe(1)
   })
 
   test('a writer may come back while a reader that joined it stays', async () => {

@@ -61,7 +61,7 @@ export function runChild(
   const { status, signal, stdout, stderr } = spawnSync(process.execPath, childArguments(source), {
     encoding: 'utf8',
     env: { ...process.env, ...env },
-    timeout: 30_000,
+    timeout: 55_000,
   })
   return { status, signal, stdout, stderr }
 }

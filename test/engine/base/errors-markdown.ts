@@ -1,0 +1,65 @@
+/**
+ * Writes docs/ERRORS.md from the table in engine/base/errors.ts; a test holds the two identical. After a change of the
+ * table: `node test/engine/base/errors-markdown.ts > docs/ERRORS.md`.
+ */
+import { ERRORS, type ErrorSpec } from '../../../engine/base/errors.ts'
+
+/** Names in Kafka's protocol guide of the codes that the table uses. */
+export const KAFKA_ERRORS: Readonly<Record<number, string>> = {
+  [-1]: 'UNKNOWN_SERVER_ERROR',
+  1: 'OFFSET_OUT_OF_RANGE',
+  2: 'CORRUPT_MESSAGE',
+  3: 'UNKNOWN_TOPIC_OR_PARTITION',
+  7: 'REQUEST_TIMED_OUT',
+  10: 'MESSAGE_TOO_LARGE',
+  17: 'INVALID_TOPIC_EXCEPTION',
+  29: 'TOPIC_AUTHORIZATION_FAILED',
+  35: 'UNSUPPORTED_VERSION',
+  36: 'TOPIC_ALREADY_EXISTS',
+  37: 'INVALID_PARTITIONS',
+  40: 'INVALID_CONFIG',
+  41: 'NOT_CONTROLLER',
+  42: 'INVALID_REQUEST',
+  43: 'UNSUPPORTED_FOR_MESSAGE_FORMAT',
+  56: 'KAFKA_STORAGE_ERROR',
+  57: 'LOG_DIR_NOT_FOUND',
+  76: 'UNSUPPORTED_COMPRESSION_TYPE',
+  87: 'INVALID_RECORD',
+}
+
+const INTRODUCTION = `# Errors
+
+Every error that Millrace reports on purpose is a \`MillraceError\`. Branch on its \`code\`; the message is for people and may
+change. \`details\` has the facts (names with units, plain values), \`cause\` the error underneath where there is one, and
+\`retriable\` says whether the same call may succeed later without a change. Codes are never renamed.
+
+\`\`\`ts
+import { MillraceError } from 'millrace/errors'
+
+try {
+  await producer.send({ topic: 'events', messages: [{ value }] })
+} catch (error) {
+  if (error instanceof MillraceError && error.code === 'RECORD_TOO_LARGE') drop(value, error.details)
+  else throw error
+}
+\`\`\`
+
+Any other error that comes out of Millrace, an \`InvariantError\` above all, is a bug: please report it.
+
+The last column is what a Kafka client sees in its place.
+`
+
+export function errorsMarkdown(): string {
+  const rows = (Object.entries(ERRORS) as [string, ErrorSpec][]).map(([code, spec]) => {
+    const kafka = `${spec.kafkaCode} ${KAFKA_ERRORS[spec.kafkaCode]}`
+    return `| \`${code}\` | ${cell(spec.summary)} | ${cell(spec.advice)} | ${spec.retriable ? 'yes' : 'no'} | ${kafka} |`
+  })
+  const head = '| code | what happened | what to do | retriable | in Kafka |\n|---|---|---|---|---|'
+  return `${INTRODUCTION}\n${head}\n${rows.join('\n')}\n`
+}
+
+function cell(text: string): string {
+  return text.replaceAll('|', '\\|')
+}
+
+if (import.meta.main) process.stdout.write(errorsMarkdown())
