@@ -4,19 +4,18 @@
  * synchronous hot path, which says `false` when there is none.
  */
 import { MillraceError } from '../engine/base/errors.ts'
-import { KIB, MIB } from '../engine/base/limits.ts'
 import type { ClientLink } from '../engine/broker/client-link.ts'
-import { whole } from '../engine/broker/options.ts'
 import type { ClientPartition, ClientTopic } from '../engine/broker/topic-metadata.ts'
 import type { RecordHeader } from '../engine/format/record.ts'
 import { RECORD_BYTES_MIN, recordBytesMax } from '../engine/format/record-batch.ts'
 import { Appender } from './appender.ts'
+import { toBytes, toHeaders } from './messages.ts'
 import { partitionForKey } from './partitioner.ts'
 import { type Batch, type Delivery, ProducerCore } from './producer-core.ts'
+import { checkAcks, type ResolvedProducerOptions, resolveProducerOptions } from './producer-options.ts'
 import { SendTracker } from './send-tracker.ts'
-import type { Acks, BytesLike, Message, ProducerOptions, RecordMetadata, SendRequest } from './types.ts'
+import type { Acks, Message, ProducerOptions, RecordMetadata, SendRequest } from './types.ts'
 
-const SLABS_DEFAULT = 64
 const BATCH_HEADER_BYTES = 61
 /** `recordBytesMax` is an upper bound; a record takes at most this much less. */
 const RECORD_BYTES_SPREAD = recordBytesMax(0, 0) - RECORD_BYTES_MIN
@@ -50,26 +49,18 @@ export class Producer {
   #waiters: (() => void)[] = []
   #closing: Promise<void> | undefined
 
-  private constructor(core: ProducerCore, options: ProducerOptions, onClose: () => void) {
+  private constructor(core: ProducerCore, options: ResolvedProducerOptions, onClose: () => void) {
     this.#core = core
-    this.#acks = options.acks ?? 'all'
-    this.#lingerMs = options.lingerMs ?? 0
+    this.#acks = options.acks
+    this.#lingerMs = options.lingerMs
     this.#onClose = onClose
   }
 
   /** @internal Use `Millrace.producer`. */
   static async attach(link: ClientLink, options: ProducerOptions, onClose: () => void): Promise<Producer> {
-    const slabBytes = whole('batchBytes', options.batchBytes ?? 64 * KIB, 1024, 64 * MIB)
-    const bufferBytes = whole('bufferBytes', options.bufferBytes ?? SLABS_DEFAULT * slabBytes, slabBytes, 1024 * MIB)
-    whole('lingerMs', options.lingerMs ?? 0, 0, 0x7fff_ffff)
-    checkAcks(options.acks ?? 'all')
-    const core = await ProducerCore.attach(link, {
-      slabBytes,
-      slabCount: Math.floor(bufferBytes / slabBytes),
-      codec: checkCodec(options.compression ?? 'none'),
-      deliveryTimeoutMs: whole('deliveryTimeoutMs', options.deliveryTimeoutMs ?? 30_000, 1, 0x7fff_ffff),
-    })
-    return new Producer(core, options, onClose)
+    const resolved = resolveProducerOptions(options)
+    const core = await ProducerCore.attach(link, resolved.core)
+    return new Producer(core, resolved, onClose)
   }
 
   // ── sending ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -495,36 +486,4 @@ export class Producer {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }
-}
-
-const NO_HEADERS: readonly RecordHeader[] = []
-
-export function toBytes(value: BytesLike | null): Uint8Array | null {
-  if (value === null || value instanceof Uint8Array) return value
-  if (typeof value === 'string') return Buffer.from(value)
-  throw new MillraceError('INVALID_ARGUMENT', {
-    argument: 'value',
-    type: typeof value,
-    accepted: 'Uint8Array, string, null',
-  })
-}
-
-function toHeaders(headers: NonNullable<Message['headers']>): readonly RecordHeader[] {
-  if (Array.isArray(headers)) {
-    return (headers as readonly RecordHeader[]).map(({ key, value }) => ({ key: String(key), value: toBytes(value) }))
-  }
-  const entries = Object.entries(headers as Readonly<Record<string, BytesLike | null>>)
-  return entries.length === 0 ? NO_HEADERS : entries.map(([key, value]) => ({ key, value: toBytes(value) }))
-}
-
-function checkAcks(acks: Acks): void {
-  if (acks !== 0 && acks !== 1 && acks !== 'all') {
-    throw new MillraceError('INVALID_ARGUMENT', { argument: 'acks', value: String(acks), accepted: '0, 1, all' })
-  }
-}
-
-function checkCodec(codec: NonNullable<ProducerOptions['compression']>): NonNullable<ProducerOptions['compression']> {
-  if (!['none', 'gzip', 'snappy', 'lz4', 'zstd'].includes(codec))
-    throw new MillraceError('UNSUPPORTED_COMPRESSION', { codec })
-  return codec
 }

@@ -61,7 +61,8 @@ export const ATTRIBUTE = {
 export const RECORD_BYTES_MIN = 7
 
 /** A codec's number in the attributes is its place here. */
-const CODECS: readonly Codec[] = ['none', 'gzip', 'snappy', 'lz4', 'zstd']
+/** By their numbers in the attributes. */
+export const CODECS: readonly Codec[] = ['none', 'gzip', 'snappy', 'lz4', 'zstd']
 
 /** Bytes of the whole batch at `at`. 12 or less means no batch: zeros, the end of the log. */
 export function batchBytes(view: DataView, at: number): number {
