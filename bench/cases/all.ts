@@ -1,0 +1,19 @@
+/** The engine's cases in the order of the table. */
+import type { BenchCase } from '../harness/case.ts'
+import { appendCases } from './append.ts'
+import { durableCases } from './durable.ts'
+import { latencyCases } from './latency.ts'
+import { lookupCases } from './lookup.ts'
+import { memoryCases } from './memory.ts'
+import { readCases } from './read.ts'
+import { recoveryCases } from './recovery.ts'
+
+export const engineCases: BenchCase[] = [
+  ...appendCases,
+  ...durableCases,
+  ...readCases,
+  ...lookupCases,
+  ...latencyCases,
+  ...recoveryCases,
+  ...memoryCases,
+]
