@@ -7,14 +7,10 @@
  * blocks hold no more items than bytes, unions and enums name a branch or symbol, booleans are 0 or 1, and the value
  * ends where the bytes end. Bytes of strings are not: wrong UTF-8 decodes to U+FFFD.
  */
+
 import avsc from 'avsc'
 import { MillraceError } from '../engine/base/errors.ts'
-
-/** Records inside one another; recursive schemas would let a small value exhaust the stack. */
-export const AVRO_DEPTH_MAX = 512
-
-/** Items of a value's arrays that take no bytes (null, empty records), which no length bounds. */
-export const AVRO_EMPTY_ITEMS_MAX = 65_536
+import { AVRO_DEPTH_MAX, AVRO_EMPTY_ITEMS_MAX } from '../engine/base/limits.ts'
 
 /** Checks one value that begins at `at` and returns the position behind it. */
 type Step = (bytes: Buffer, at: number, end: number) => number

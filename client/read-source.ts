@@ -52,7 +52,9 @@ export class LocalSource implements ReadSource {
     this.#pool.giveBack(reader)
   }
 
+  /** @throws CLOSED when the engine was closed */
   changed(): boolean {
+    if (this.#link.memory.closed) throw new MillraceError('CLOSED', { object: 'engine' })
     return false
   }
 
@@ -93,6 +95,7 @@ export class ObservedSource implements ReadSource {
   }
 
   changed(reader: PartitionReader): boolean {
+    this.#observer.demandOpen()
     return this.#memories.get(reader) !== this.#observer.memory
   }
 

@@ -10,7 +10,7 @@ import { newReadHint, type PartitionReader, type ReadHint } from '../engine/log/
 import { ReadBatch } from './read-batch.ts'
 import type { ReadSource } from './read-source.ts'
 import type { ConsumedRecord } from './record.ts'
-import type { ReaderOptions, ReadFrom } from './types.ts'
+import type { ReaderOptions, ReadFrom, ReadTo } from './types.ts'
 
 /** While the tail is awaited: how long until it is looked at again without a wake-up. The timer keeps the process alive. */
 const FALLBACK_MS = 1_000
@@ -21,7 +21,7 @@ interface Track {
   hint: ReadHint
   offset: number
   /** Reading ends before this offset; infinite when it follows the tail. */
-  readonly toOffset: number
+  toOffset: number
   wait: Promise<void> | undefined
 }
 
@@ -40,6 +40,7 @@ export class Reader implements AsyncIterable<ReadBatch> {
     this.#options = options
     this.#maxBytes = whole('maxBytes', options.maxBytes ?? MIB, 1, 0x7fff_ffff)
     checkFrom(options.from ?? 'earliest')
+    checkTo(options.to ?? 'end')
     options.signal?.addEventListener('abort', () => this.close(), { once: true })
     if (options.signal?.aborted === true) this.#closed = true
   }
@@ -56,8 +57,8 @@ export class Reader implements AsyncIterable<ReadBatch> {
   async *[Symbol.asyncIterator](): AsyncGenerator<ReadBatch, undefined> {
     try {
       while (!this.#closed) {
-        this.#tracks ??= await this.#start()
-        const tracks = this.#tracks
+        const tracks = this.#tracks ?? (await this.#start())
+        if (this.#closed) break
         const batch = this.#poll(tracks)
         if (batch !== undefined) yield batch
         else if (tracks.every(track => track.offset >= track.toOffset)) break
@@ -75,23 +76,21 @@ export class Reader implements AsyncIterable<ReadBatch> {
     return undefined
   }
 
-  async #start(): Promise<Track[]> {
+  async #start(): Promise<readonly Track[]> {
     const { topic, partitions } = this.#options
     const metadata = await this.#source.topic(topic)
-    const wanted = partitions ?? metadata.partitions.map(({ partition }) => partition)
-    return wanted.map(partition => {
+    if (this.#closed) return []
+    const tracks: Track[] = []
+    this.#tracks = tracks // each as it is made, so that close gives back what there is
+    for (const partition of partitions ?? metadata.partitions.map(located => located.partition)) {
       const located = partitionOf(metadata, partition)
       const reader = this.#source.partitionReader(located)
-      const toOffset = this.#end(reader)
-      return {
-        partition: located,
-        reader,
-        hint: newReadHint(),
-        offset: startOf(reader, this.#options.from),
-        toOffset,
-        wait: undefined,
-      }
-    })
+      const track = { partition: located, reader, hint: newReadHint(), offset: 0, toOffset: 0, wait: undefined }
+      tracks.push(track)
+      track.toOffset = this.#end(reader)
+      track.offset = startOf(reader, this.#options.from)
+    }
+    return tracks
   }
 
   #end(reader: PartitionReader): number {
@@ -168,13 +167,25 @@ function partitionOf(metadata: ClientTopic, partition: number): ClientPartition 
 
 function checkFrom(from: ReadFrom): void {
   if (from === 'earliest' || from === 'latest') return
-  const value = 'offset' in from ? from.offset : from.timestamp
-  if (!Number.isSafeInteger(value)) throw new MillraceError('INVALID_ARGUMENT', { argument: 'from', value })
+  const { offset, timestamp } = Object(from) as { offset?: number; timestamp?: number }
+  const value = offset ?? timestamp
+  if (!Number.isSafeInteger(value))
+    throw new MillraceError('INVALID_ARGUMENT', { argument: 'from', value: String(value) })
+}
+
+function checkTo(to: ReadTo): void {
+  if (to === 'never' || to === 'end') return
+  const { offset } = Object(to) as { offset?: number }
+  if (!Number.isSafeInteger(offset))
+    throw new MillraceError('INVALID_ARGUMENT', { argument: 'to', value: String(offset) })
 }
 
 function startOf(reader: PartitionReader, from: ReadFrom = 'earliest'): number {
   if (from === 'earliest') return reader.logStartOffset
   if (from === 'latest') return reader.highWatermark
-  if ('offset' in from) return from.offset
+  if ('offset' in from) {
+    reader.demandInRange(from.offset)
+    return from.offset
+  }
   return reader.seekTime(from.timestamp)?.offset ?? reader.highWatermark
 }

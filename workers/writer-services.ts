@@ -68,10 +68,10 @@ export class WriterServices implements LogServices {
     const isKnown = this.#flushedBase.get(slot) === baseOffset
     const nowMs = systemClock.monotonicMs()
     if (isKnown && this.#flushMs < QUICK_FLUSH_MS && nowMs - this.#othersBusyMs > OTHERS_QUIET_MS) this.#kept.add(slot)
-    else this.handOverFlush(slot, fd, offset, baseOffset)
+    else this.#handOverFlush(slot, fd, offset, baseOffset)
   }
 
-  handOverFlush(slot: number, fd: number, offset: number, baseOffset: number): void {
+  #handOverFlush(slot: number, fd: number, offset: number, baseOffset: number): void {
     this.#flushedBase.set(slot, baseOffset)
     this.#flushOrderedMs = systemClock.monotonicMs()
     const order = { kind: ORDER.flush, slot, fd, status: 0, a: offset, b: baseOffset, c: 0 }

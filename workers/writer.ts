@@ -15,6 +15,7 @@ import { invariant } from '../engine/base/invariant.ts'
 import type { DetachedPartition, Mail, ProducerAttachment, WriterStart } from '../engine/log/mail.ts'
 import { type AttachedProducer, PartitionHost } from '../engine/log/partition-host.ts'
 import { PartitionLog, type PartitionState } from '../engine/log/partition-log.ts'
+import type { TopicConfig } from '../engine/log/topic-config.ts'
 import { ERROR_CODES, REQUEST, WriterEnd } from '../engine/memory/append-channel.ts'
 import { SLOT } from '../engine/memory/control-block.ts'
 import { EngineMemory, STOP_PHASE } from '../engine/memory/engine-memory.ts'
@@ -179,21 +180,18 @@ class WriterLoop {
     for (const slot of this.#services.takeKept()) {
       const host = this.#hosts.get(slot)
       if (host === undefined || host.failure !== undefined) continue
-      const { log } = host
-      // A segment that is still to be sealed has to be flushed first, and that is the flusher's.
-      if (log.isSealing) this.#services.handOverFlush(slot, log.active.fd, log.logEndOffset, log.active.baseOffset)
-      else this.#flushNow(host)
+      const due = host.log.flushHere()
+      if (due !== undefined) this.#flushNow(host, due.fd, due.offset)
     }
     return true
   }
 
-  #flushNow(host: PartitionHost): void {
+  #flushNow(host: PartitionHost, fd: number, target: number): void {
     const { log } = host
-    const target = log.logEndOffset
     const startMs = systemClock.monotonicMs()
     try {
       failpoint('flush-before-sync')
-      fdatasyncSync(log.active.fd)
+      fdatasyncSync(fd)
       failpoint('flush-after-sync')
     } catch (error) {
       log.flushed(log.flushedOffset, false)
@@ -258,8 +256,7 @@ class WriterLoop {
       case 'detach-producer':
         return this.#detachProducer(mail.producerId)
       case 'configure':
-        this.#host(mail.slot).log.config = mail.config
-        return undefined
+        return this.#configure(this.#host(mail.slot), mail.config)
       case 'retention':
         return this.#retention(mail.nowMs)
       case 'delete-records': {
@@ -288,6 +285,12 @@ class WriterLoop {
     const host = this.#hosts.get(slot)
     if (host === undefined) throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', { slot })
     return host
+  }
+
+  #configure(host: PartitionHost, config: TopicConfig): undefined {
+    if (host.failure !== undefined) host.log.config = config
+    else host.log.configure(config)
+    host.acknowledge() // what waited for a flush that is not asked for any more
   }
 
   #adopt(state: PartitionState): undefined {

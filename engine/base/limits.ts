@@ -39,3 +39,21 @@ export const RECORD_HEADERS_MAX = 65_536
 
 /** Offsets and timestamps are JavaScript numbers. */
 export const SAFE_MAX = Number.MAX_SAFE_INTEGER
+
+/** Longest schema text; a schema is parsed on the broker's thread. */
+export const SCHEMA_TEXT_BYTES_MAX = MIB
+
+/** Kafka's default for `offset.metadata.max.bytes`. */
+export const OFFSET_METADATA_BYTES_MAX = 4096
+
+/** Writes that wait for the disk; a caller that does not await its commits is refused beyond this. */
+export const PENDING_WRITES_MAX = 262_144
+
+/** Longest key that LMDB takes with pages of 4096 bytes. */
+export const KEY_BYTES_MAX = 1978
+
+/** Records inside one another; recursive schemas would let a small value exhaust the stack. */
+export const AVRO_DEPTH_MAX = 512
+
+/** Items of a value's arrays that take no bytes (null, empty records), which no length bounds. */
+export const AVRO_EMPTY_ITEMS_MAX = 65_536

@@ -183,15 +183,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
         else Object.assign(config, checkTopicConfigs({ [key]: value }))
       }
       this.store.topics.setConfig(topic, config)
-      const parsed = parseTopicConfig(config)
-      await Promise.all(
-        (this.#byTopic.get(topic) ?? []).map(partition => {
-          partition.config = parsed
-          return this.#threads
-            .writer(partition.writer)
-            .request({ kind: 'configure', slot: partition.slot, config: parsed })
-        }),
-      )
+      await this.#partitions.configure(this.#byTopic.get(topic) ?? [], parseTopicConfig(config))
       this.memory.bumpMetadataVersion()
     })
   }

@@ -57,8 +57,9 @@ export class Observer {
     if (nowMs - this.#lookedMs > LOOK_MS) {
       this.#lookedMs = nowMs
       if (this.#inode !== this.#controlInode()) {
-        this.#memory.release()
+        const before = this.#memory
         this.#memory = this.#look()
+        before.release()
       }
     }
     return this.#memory
@@ -68,9 +69,9 @@ export class Observer {
     this.#version += 1
     this.#lookedMs = performance.now()
     const inode = this.#controlInode()
-    this.#inode = inode
-    if (inode !== 0) return new EngineMemory(openEngineMemory(this.directory), true)
-    return this.#survey()
+    const memory = inode === 0 ? this.#survey() : new EngineMemory(openEngineMemory(this.directory), true)
+    this.#inode = inode // last: a look that failed is repeated
+    return memory
   }
 
   /** Of the live owner's control file, 0 when there is no owner. */

@@ -8,7 +8,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { TopicId } from '../base/brands.ts'
-import { type ErrorData, fileError, fromErrorData, MillraceError } from '../base/errors.ts'
+import { type ErrorData, fileError, fromErrorData, isMillraceError, MillraceError } from '../base/errors.ts'
 import { PARTITIONS_MAX } from '../base/limits.ts'
 import { partitionDirectory } from '../format/file-names.ts'
 import type { DetachedPartition, LeftOpen, ServedPartition } from '../log/mail.ts'
@@ -202,6 +202,19 @@ export class Partitions {
       this.#threads.service('janitor').request({ kind: 'detach', slot, cut }),
     ])
     return described
+  }
+
+  /** Hands a changed configuration to whoever works with the partitions. One that stopped has no writer to tell. */
+  async configure(partitions: readonly HostedPartition[], config: TopicConfig): Promise<void> {
+    for (const partition of partitions) partition.config = config
+    this.#serve(partitions)
+    const asked = partitions.map(({ writer, slot }) =>
+      this.#threads.writer(writer).request({ kind: 'configure', slot, config }),
+    )
+    for (const outcome of await Promise.allSettled(asked)) {
+      if (outcome.status === 'rejected' && !isMillraceError(outcome.reason, 'UNKNOWN_TOPIC_OR_PARTITION'))
+        throw outcome.reason
+    }
   }
 
   /** Takes partitions down for good and frees their slots; their folders are the caller's to remove. */

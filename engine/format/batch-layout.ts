@@ -61,7 +61,6 @@ export const ATTRIBUTE = {
 export const RECORD_BYTES_MIN = 7
 
 /** A codec's number in the attributes is its place here. */
-/** By their numbers in the attributes. */
 export const CODECS: readonly Codec[] = ['none', 'gzip', 'snappy', 'lz4', 'zstd']
 
 /** Bytes of the whole batch at `at`. 12 or less means no batch: zeros, the end of the log. */

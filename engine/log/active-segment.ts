@@ -10,11 +10,14 @@
  *     ├── batches ──────┼── zeros, in memory ──┼── hole, reads as zeros ───────┤
  */
 import { closeSync, ftruncateSync, openSync, statSync, truncateSync } from 'node:fs'
+import { join } from 'node:path'
 import { fileError } from '../base/errors.ts'
 import { KIB, MIB } from '../base/limits.ts'
+import { segmentFileName } from '../format/file-names.ts'
 import type { Region } from '../format/region.ts'
 import { pageCeil, punchHole } from '../memory/libc.ts'
 import { Mapping } from '../memory/mapping.ts'
+import type { SegmentInfo } from './recovery-types.ts'
 
 const STEP_BYTES_MIN = 64 * KIB
 const STEP_BYTES_MAX = 64 * MIB
@@ -40,31 +43,24 @@ export class ActiveSegment {
   #mapping: Mapping | undefined
   #stepBytes = STEP_BYTES_MIN
 
-  constructor(
-    state: {
-      baseOffset: number
-      path: string
-      entry: number
-      capacityBytes: number
-      sizeBytes: number
-      firstTimestamp: number
-      maxTimestamp: number
-      maxTimestampOffset: number
-    },
-    nowMs: number,
-  ) {
-    this.baseOffset = state.baseOffset
-    this.path = state.path
-    this.entry = state.entry
-    this.capacityBytes = state.capacityBytes
-    this.sizeBytes = state.sizeBytes
-    this.firstTimestamp = state.firstTimestamp
-    this.maxTimestamp = state.maxTimestamp
-    this.maxTimestampOffset = state.maxTimestampOffset
+  /**
+   * @param directory folder of the partition
+   * @param entry of the segment table
+   * @param segmentBytes how long the file may become, unless it is longer already
+   */
+  constructor(directory: string, info: SegmentInfo, entry: number, segmentBytes: number, nowMs: number) {
+    this.baseOffset = info.baseOffset
+    this.path = join(directory, segmentFileName(info.baseOffset, 'log'))
+    this.entry = entry
+    this.capacityBytes = Math.max(segmentBytes, info.sizeBytes)
+    this.sizeBytes = info.sizeBytes
+    this.firstTimestamp = info.firstTimestamp
+    this.maxTimestamp = info.maxTimestamp
+    this.maxTimestampOffset = info.maxTimestampOffset
     this.createdMs = nowMs
     this.lastAppendMs = nowMs
-    this.allocatedBytes = state.sizeBytes
-    this.requestedBytes = state.sizeBytes
+    this.allocatedBytes = info.sizeBytes
+    this.requestedBytes = info.sizeBytes
   }
 
   get isOpen(): boolean {

@@ -8,18 +8,17 @@
  *
  * Slow work is ordered through `LogServices`; the answers come back through `allocated`, `flushed` and `sealed`.
  */
-import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { MillraceError } from '../base/errors.ts'
 import { failpoint, failpointDue } from '../base/failpoints.ts'
 import { invariant } from '../base/invariant.ts'
-import { segmentFileName } from '../format/file-names.ts'
 import { BATCH, baseTimestampOf, maxTimestampOf, stampBatch, stampLogAppendTime } from '../format/record-batch.ts'
 import type { Region } from '../format/region.ts'
 import { type ControlBlock, SLOT, STATE } from '../memory/control-block.ts'
 import { SEGMENT, type SegmentEntries, type SegmentTable } from '../memory/segment-table.ts'
 import { ActiveSegment } from './active-segment.ts'
 import { emptySegmentInfo, type SegmentInfo } from './recovery-types.ts'
+import { countUnwanted } from './retention.ts'
 import { SegmentList } from './segment-list.ts'
 import type { LogServices } from './services.ts'
 import type { TopicConfig } from './topic-config.ts'
@@ -65,11 +64,17 @@ export class PartitionLog {
   lastBaseOffset = 0
   /** Offset that the flush under way reaches, -1 when none is. */
   flushTarget = -1
+  /** Base offset of the segment that the flush under way is for. */
+  #flushBase = -1
+  /** The high watermark as it was published. */
+  #shownOffset = 0
   readonly #shared: LogShared
   readonly #segments: SegmentList
   #active: ActiveSegment
   /** End offsets of the segments that were handed over to be sealed, in that order. */
   readonly #unsealed: number[] = []
+  /** A flush failed. What later ones report is not believed: the kernel forgets the pages that it could not write. */
+  #flushFailed = false
   #held: (() => void) | undefined
   #flushedAtMs: number
 
@@ -100,9 +105,16 @@ export class PartitionLog {
     control.endChange(this.slot)
   }
 
-  /** Highest offset that may be shown and acknowledged, plus one. */
+  /** Highest offset that may be shown and acknowledged, plus one. It never goes back, also when a topic becomes durable. */
   get highWatermark(): number {
-    return this.config.durable ? this.flushedOffset : this.logEndOffset
+    return this.config.durable ? Math.max(this.flushedOffset, this.#shownOffset) : this.logEndOffset
+  }
+
+  /** Takes a changed configuration: from the next append on, and for what is published at once. */
+  configure(config: TopicConfig): void {
+    this.config = config
+    this.#publishHighWatermark()
+    if (this.#flushDue()) this.flush()
   }
 
   get active(): ActiveSegment {
@@ -111,11 +123,6 @@ export class PartitionLog {
 
   get segmentCount(): number {
     return this.#segments.length
-  }
-
-  /** A closed segment is not flushed yet. */
-  get isSealing(): boolean {
-    return this.#unsealed.length > 0 || this.#held !== undefined
   }
 
   /** True while an order of this log is unanswered; it must not be dropped then. */
@@ -140,6 +147,7 @@ export class PartitionLog {
       if (this.#held !== undefined) return 'parked' // the segment before the last is not handed over yet
       this.roll()
     }
+    if (bytes > this.#active.capacityBytes && !this.#enlarge()) return 'parked'
     const segment = this.#active
     if (!this.#hasRoom(segment, bytes)) return 'parked'
     this.#store(segment, source, at, bytes)
@@ -163,9 +171,9 @@ export class PartitionLog {
 
   #mustRoll(bytes: number, lastOffsetDelta: number, timestamp: number): boolean {
     const segment = this.#active
-    if (segment.sizeBytes === 0) return bytes > segment.capacityBytes
+    if (segment.sizeBytes === 0) return false
     const { config } = this
-    if (segment.sizeBytes + bytes > segment.capacityBytes) return true
+    if (segment.sizeBytes + bytes > Math.min(segment.capacityBytes, config.segmentBytes)) return true
     if (this.logEndOffset + lastOffsetDelta - segment.baseOffset > U32_MAX) return true
     const waited =
       timestamp >= 0 && segment.firstTimestamp >= 0 && !config.logAppendTime
@@ -239,6 +247,7 @@ export class PartitionLog {
     invariant(highWatermark <= this.logEndOffset && highWatermark >= this.logStartOffset, 'log start <= HW <= LEO')
     control.set(this.slot, SLOT.lastStableOffset, highWatermark)
     control.set(this.slot, SLOT.highWatermark, highWatermark)
+    this.#shownOffset = highWatermark
     this.#shared.services.moved(this.slot)
   }
 
@@ -281,6 +290,19 @@ export class PartitionLog {
     services.dirty(this.slot)
   }
 
+  /** An empty segment from before `segment.bytes` was raised is opened anew. False while an allocation in it is under way. */
+  #enlarge(): boolean {
+    const { control } = this.#shared
+    const old = this.#active
+    invariant(old.sizeBytes === 0, 'a batch that fits a segment fits an empty one')
+    if (old.allocationPending) return false
+    control.set(this.slot, SLOT.activeFd, 0)
+    control.set(this.slot, SLOT.activeAddress, 0)
+    old.close(true)
+    this.#active = this.#activeFrom(emptySegmentInfo(old.baseOffset), old.entry)
+    return true
+  }
+
   /** What the broker closes and unmaps when this thread dies. */
   #publishActive(segment: ActiveSegment): void {
     const { control } = this.#shared
@@ -296,19 +318,7 @@ export class PartitionLog {
   }
 
   #activeFrom(info: SegmentInfo, entry: number): ActiveSegment {
-    return new ActiveSegment(
-      {
-        baseOffset: info.baseOffset,
-        path: join(this.directory, segmentFileName(info.baseOffset, 'log')),
-        entry,
-        capacityBytes: Math.max(this.config.segmentBytes, info.sizeBytes),
-        sizeBytes: info.sizeBytes,
-        firstTimestamp: info.firstTimestamp,
-        maxTimestamp: info.maxTimestamp,
-        maxTimestampOffset: info.maxTimestampOffset,
-      },
-      this.#shared.clock.nowMs(),
-    )
+    return new ActiveSegment(this.directory, info, entry, this.config.segmentBytes, this.#shared.clock.nowMs())
   }
 
   /** Takes segments off the head and orders their files removed; none while the indexer is at work in this partition. */
@@ -323,36 +333,22 @@ export class PartitionLog {
   }
 
   /**
-   * Removes whole segments that retention no longer wants, oldest first: those whose newest record is older than
-   * `retention.ms`, and those without which the log still has `retention.bytes`. Never beyond the high watermark.
+   * Removes the segments that retention does not want, oldest first; the active one once it is closed.
    * @returns segments removed
+   * @throws DISK_FULL, IO_ERROR when the active segment cannot be closed; the others are removed then
    */
   applyRetention(nowMs: number): number {
-    const { retentionMs, retentionBytes } = this.config
-    const active = this.#active
-    const expired = (maxTimestamp: number): boolean =>
-      retentionMs >= 0 && maxTimestamp >= 0 && nowMs - maxTimestamp > retentionMs
-    // As in Kafka: when all of it is too old the active segment goes as well, once it is closed.
-    if (
-      active.sizeBytes > 0 &&
-      expired(active.maxTimestamp) &&
-      this.highWatermark >= this.logEndOffset &&
-      this.#held === undefined
-    ) {
-      this.roll()
-    }
-    const segments = this.#segments
-    let totalBytes = segments.totalBytes
-    let count = 0
-    while (count < segments.length - 1) {
-      const sizeBytes = segments.sizeBytes(count)
-      const tooMuch = retentionBytes >= 0 && totalBytes - sizeBytes >= retentionBytes
-      if (!tooMuch && !expired(segments.maxTimestamp(count))) break
-      if (segments.at(count + 1).baseOffset > this.highWatermark) break
-      totalBytes -= sizeBytes
-      count += 1
-    }
-    return this.#removeHead(count, Math.max(this.logStartOffset, segments.at(count).baseOffset))
+    const { config, highWatermark, logEndOffset } = this
+    const unwanted = countUnwanted({ segments: this.#segments, config, highWatermark, logEndOffset, nowMs })
+    if (unwanted < this.#segments.length) return this.#removeFirst(unwanted)
+    const removed = this.#removeFirst(unwanted - 1) // first, because closing takes room on the disk
+    if (this.#held !== undefined) return removed
+    this.roll()
+    return removed + this.#removeFirst(unwanted - removed)
+  }
+
+  #removeFirst(count: number): number {
+    return this.#removeHead(count, Math.max(this.logStartOffset, this.#segments.at(count).baseOffset))
   }
 
   /** Raises the log start offset; whole segments below it are removed. @throws OFFSET_OUT_OF_RANGE above the high watermark */
@@ -401,13 +397,25 @@ export class PartitionLog {
     if (this.flushTarget !== -1 || this.logEndOffset === this.flushedOffset || !this.#active.isOpen) return
     if (this.#held !== undefined) return // the closed segment is sealed first, else its records would count as flushed
     this.flushTarget = this.logEndOffset
+    this.#flushBase = this.#active.baseOffset
     this.#shared.services.flush(this.slot, this.#active.fd, this.flushTarget, this.#active.baseOffset)
+  }
+
+  /**
+   * What a caller that was asked to flush and does it in its own thread has to sync; undefined when the log has rolled since:
+   * then the closed segment has to be sealed first, and another flush is ordered for what follows.
+   */
+  flushHere(): { readonly fd: number; readonly offset: number } | undefined {
+    if (this.#flushBase === this.#active.baseOffset) return { fd: this.#active.fd, offset: this.logEndOffset }
+    this.flushed(this.flushedOffset, true)
+    return undefined
   }
 
   /** The flusher answered: everything below `offset` is durable, or it failed and nothing new is. */
   flushed(offset: number, ok: boolean): void {
     this.flushTarget = -1
-    if (!ok) return
+    if (!ok) this.#flushFailed = true
+    if (this.#flushFailed) return
     this.#flushedAtMs = this.#shared.clock.monotonicMs()
     this.#advanceFlushed(offset)
     if (this.#flushDue()) this.flush()
@@ -417,7 +425,8 @@ export class PartitionLog {
   sealed(ok: boolean): void {
     const endOffset = this.#unsealed.shift()
     invariant(endOffset !== undefined, 'a seal is answered once')
-    if (ok) this.#advanceFlushed(endOffset)
+    if (!ok) this.#flushFailed = true
+    if (!this.#flushFailed) this.#advanceFlushed(endOffset)
   }
 
   #advanceFlushed(offset: number): void {

@@ -92,7 +92,7 @@ export class PartitionReader {
   /**
    * Reads whole batches below the high watermark, beginning with the one that holds `offset`.
    * @param maxBytes soft limit; one batch is returned even if it is larger
-   * @returns undefined at the high watermark
+   * @returns undefined at the high watermark, and while the partition is being repaired or its owner goes: ask again later
    * @throws OFFSET_OUT_OF_RANGE, CORRUPT_BATCH
    * Cost: with a fitting hint a few header reads per batch; else one binary search and at most one index interval more.
    */
@@ -103,9 +103,10 @@ export class PartitionReader {
     highWatermark = this.highWatermark,
   ): FetchedBatches | undefined {
     return this.#retrying(() => {
-      this.#checkRange(offset, highWatermark)
+      this.demandInRange(offset, highWatermark)
       if (offset >= highWatermark) return undefined
       this.#refresh()
+      if (this.#segments.length === 0) return undefined
       const continues = hint.offset === offset && hint.generation === this.#generation && hint.segment !== undefined
       let segment = continues ? (hint.segment as SegmentReader) : this.#segmentOf(offset)
       let position = continues ? hint.position : this.#positionOf(segment, offset)
@@ -157,7 +158,7 @@ export class PartitionReader {
   seekOffset(offset: number): RecordCursor | undefined {
     return this.#retrying(() => {
       const highWatermark = this.highWatermark
-      this.#checkRange(offset, highWatermark)
+      this.demandInRange(offset, highWatermark)
       if (offset >= highWatermark) return undefined
       this.#refresh()
       const segment = this.#segmentOf(offset)
@@ -184,6 +185,7 @@ export class PartitionReader {
       const highWatermark = this.highWatermark
       const logStartOffset = this.logStartOffset
       this.#refresh()
+      this.#demandSegments(logStartOffset, highWatermark)
       for (const segment of this.#segments) {
         if (segment.maxTimestamp < timestamp || segment.sizeBytes === 0) continue
         const from = Math.max(segment.floorOffsetByTime(timestamp), logStartOffset)
@@ -217,6 +219,7 @@ export class PartitionReader {
       const highWatermark = this.highWatermark
       const logStartOffset = this.logStartOffset
       this.#refresh()
+      this.#demandSegments(logStartOffset, highWatermark)
       const bySize = this.#segments.filter(segment => segment.sizeBytes > 0)
       bySize.sort((a, b) => b.maxTimestamp - a.maxTimestamp || a.baseOffset - b.baseOffset)
       let best: { offset: number; timestamp: number } | undefined
@@ -284,7 +287,8 @@ export class PartitionReader {
 
   // ── segments ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #checkRange(offset: number, highWatermark: number): void {
+  /** @throws OFFSET_OUT_OF_RANGE */
+  demandInRange(offset: number, highWatermark = this.highWatermark): void {
     const logStartOffset = this.logStartOffset
     const logEndOffset = this.logEndOffset
     if (offset >= logStartOffset && offset <= logEndOffset) return
@@ -325,6 +329,11 @@ export class PartitionReader {
       position = start + at
     }
     return position
+  }
+
+  /** A log with records has segments, unless it is being repaired or its owner goes. */
+  #demandSegments(logStartOffset: number, highWatermark: number): void {
+    if (this.#segments.length === 0 && highWatermark > logStartOffset) throw new Moved()
   }
 
   #refresh(): void {

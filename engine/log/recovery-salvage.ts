@@ -16,11 +16,10 @@ export interface SalvageBounds {
   readonly maxOffset: number
   /** Base offset of the segment. */
   readonly baseOffset: number
-  /**
-   * What a sound batch right behind it must be, since the CRC does not cover offsets: `adjoining`, where no offset is missing;
-   * `behind`, where some may be; `any`, where only the bytes matter.
-   */
-  readonly follower: 'adjoining' | 'behind' | 'any'
+  /** The log is known to go on to here; a batch that ends at or above it need not be continued. */
+  readonly knownEnd: number
+  /** No offset is missing, so up to the known end a sound batch right behind it must continue it exactly. */
+  readonly gapless: boolean
 }
 
 /**
@@ -45,15 +44,16 @@ export function findSoundBatch(region: Region, from: number, end: number, bounds
 }
 
 function fits(region: Region, at: number, end: number, bounds: SalvageBounds): boolean {
-  const { minOffset, maxOffset, baseOffset, follower } = bounds
+  const { minOffset, maxOffset, baseOffset, knownEnd, gapless } = bounds
   const first = readI64Rough(region.view, at)
   if (first < minOffset || first > maxOffset || first - baseOffset > RELATIVE_OFFSET_MAX) return false
   const last = first + region.view.getInt32(at + BATCH.lastOffsetDeltaAt)
   if (last - baseOffset > RELATIVE_OFFSET_MAX || checkBatch(region, at, end) !== undefined) return false
+  // Its CRC does not cover its offset, but what follows would contradict a wrong one.
   const next = at + batchBytes(region.view, at)
-  if (follower === 'any' || checkBatch(region, next, end) !== undefined) return true
+  if (last + 1 >= knownEnd || checkBatch(region, next, end) !== undefined) return true
   const nextFirst = readI64Rough(region.view, next)
-  return follower === 'adjoining' ? nextFirst === last + 1 : nextFirst > last
+  return gapless ? nextFirst === last + 1 : nextFirst > last
 }
 
 /**

@@ -217,15 +217,16 @@ function offsetEnd({ open, nextBase, recoveryPoint }: SurveyInput): number {
 /** The next sound batch that continues the log, -1 when there is none or it does not matter. */
 function soundBehind(input: SurveyInput, scan: SegmentScan, position: number, damages: number): number {
   if (!isSafe(input, scan.nextOffset) || damages >= DAMAGES_MAX) return -1
-  const { log, baseOffset, nextBase, open, recoveryPoint, compacted } = input
+  const { log, baseOffset, open, compacted } = input
   // Where appends may have been under way, the log must go on without a hole from the recovery point on.
-  const maxOffset = nextBase ?? (open === 'check' ? Infinity : recoveryPoint)
-  const bounds = { minOffset: scan.nextOffset, maxOffset, baseOffset }
-  const find = (follower: 'adjoining' | 'behind'): number =>
-    findSoundBatch(log, position, log.length, { ...bounds, follower })
-  // A topic that is not said to be compacted may have been all the same.
-  const adjoining = compacted || open === 'check' ? -1 : find('adjoining')
-  return adjoining === -1 ? find('behind') : adjoining
+  const knownEnd = offsetEnd(input)
+  return findSoundBatch(log, position, log.length, {
+    minOffset: scan.nextOffset,
+    maxOffset: knownEnd,
+    baseOffset,
+    knownEnd,
+    gapless: open === 'recover' && !compacted,
+  })
 }
 
 /** A sound batch behind damage at rest that leaves a hole above the recovery point: stale, or torn from what it continued. */
@@ -236,7 +237,7 @@ function staleBehind(
 ): number {
   if (open === 'check' || nextBase !== undefined) return -1
   const minOffset = Math.max(scan.nextOffset, recoveryPoint + 1)
-  const bounds = { minOffset, maxOffset: Infinity, baseOffset, follower: 'any' } as const
+  const bounds = { minOffset, maxOffset: Infinity, baseOffset, knownEnd: 0, gapless: false }
   return findSoundBatch(log, position, log.length, bounds)
 }
 
@@ -249,12 +250,16 @@ function isTorn(input: SurveyInput, scan: SegmentScan, goesOn: boolean): boolean
   return decision === 'torn'
 }
 
-/** Zeros before the offset up to which there must be batches: those below the recovery point, and, when all was closed well, all. */
+/**
+ * Zeros before the offset up to which there must be batches: below the recovery point, and, when all was closed well, up to the
+ * next segment, or as long as anything follows.
+ */
 function endsEarly(input: SurveyInput, scan: SegmentScan): { position: number; reason: 'zeros' } | undefined {
   const { log, nextBase, recoveryPoint, open } = input
-  const safeEnd = open === 'check' ? (nextBase ?? recoveryPoint) : Math.min(nextBase ?? recoveryPoint, recoveryPoint)
-  if (scan.nextOffset >= safeEnd || scan.end >= log.length) return undefined
+  const { end, nextOffset } = scan
   // A sound batch is where it was told to stop.
-  const isZeros = checkBatch(log, scan.end, log.length, false) !== undefined
-  return isZeros ? { position: scan.end, reason: 'zeros' } : undefined
+  if (end >= log.length || checkBatch(log, end, log.length, false) === undefined) return undefined
+  const safeEnd = open === 'check' ? nextBase : Math.min(nextBase ?? recoveryPoint, recoveryPoint)
+  const isEarly = safeEnd === undefined ? contentEnd(log, end, log.length) > end : nextOffset < safeEnd
+  return isEarly || (open === 'check' && nextOffset < recoveryPoint) ? { position: end, reason: 'zeros' } : undefined
 }

@@ -15,7 +15,7 @@
  */
 import { renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { MillraceError } from '../base/errors.ts'
+import { fileError, MillraceError } from '../base/errors.ts'
 import { PARTITIONS_MAX, SEGMENTS_MAX, WRITERS_MAX } from '../base/limits.ts'
 import { ControlBlock, SLOT } from './control-block.ts'
 import { Mapping } from './mapping.ts'
@@ -64,12 +64,17 @@ export function createEngineMemory(directory: string): EngineMemoryHandle {
   const path = join(directory, CONTROL_FILE)
   const temporary = `${path}.new`
   rmSync(temporary, { force: true })
-  const mapping = Mapping.create(temporary, FILE_BYTES, true)
-  const header = new BigInt64Array(mapping.region.bytes.buffer, 0, HEADER_BYTES / 8)
-  header[HEADER.version] = VERSION
-  Atomics.store(header, HEADER.magic, MAGIC)
-  mapping.release()
-  renameSync(temporary, path)
+  try {
+    const mapping = Mapping.create(temporary, FILE_BYTES, true)
+    const header = new BigInt64Array(mapping.region.bytes.buffer, 0, HEADER_BYTES / 8)
+    header[HEADER.version] = VERSION
+    Atomics.store(header, HEADER.magic, MAGIC)
+    mapping.release()
+    renameSync(temporary, path)
+  } catch (error) {
+    rmSync(temporary, { force: true }) // on a full disk its blocks are wanted
+    throw fileError(error, { path })
+  }
   return { path, words: new SharedArrayBuffer(WORDS * 4) }
 }
 
@@ -150,8 +155,10 @@ export class EngineMemory {
     return Atomics.load(this.#header, HEADER.state) === 1n
   }
 
+  /** Readers at the tail are woken to see it. */
   markClosed(): void {
     Atomics.store(this.#header, HEADER.state, 1n)
+    for (let slot = 0; slot < PARTITIONS_MAX; slot++) this.notifyReaders(slot)
   }
 
   // ── partitions ────────────────────────────────────────────────────────────────────────────────────────────────────

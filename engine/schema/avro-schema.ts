@@ -5,11 +5,8 @@
  */
 import avsc from 'avsc'
 import { MillraceError } from '../base/errors.ts'
-import { MIB } from '../base/limits.ts'
+import { SCHEMA_TEXT_BYTES_MAX } from '../base/limits.ts'
 import { ExactLong } from './exact-long.ts'
-
-/** Longest schema text; a schema is parsed on the broker's thread. */
-export const SCHEMA_TEXT_BYTES_MAX = MIB
 
 /** A schema as JSON text, as the name of a primitive type, or as the parsed JSON itself. */
 export type SchemaSource = string | object

@@ -13,12 +13,11 @@
  * LMDB refuses keys above 1978 bytes and empty ones; both are refused here first, with the argument's name. The length
  * in front of a text keeps the range of group `a` apart from that of group `ab`.
  */
+
 import { createHash } from 'node:crypto'
 import type { SchemaId, TopicId } from '../base/brands.ts'
 import { MillraceError } from '../base/errors.ts'
-
-/** Longest key that LMDB takes with pages of 4096 bytes. */
-export const KEY_BYTES_MAX = 1978
+import { KEY_BYTES_MAX } from '../base/limits.ts'
 
 const UUID_BYTES = 16
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/

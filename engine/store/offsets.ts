@@ -8,9 +8,11 @@
  * The group stands first in the key because a starting consumer reads all of its group. What is asked by topic, rarely,
  * goes from group to group with one seek each.
  */
+
 import type { TopicId } from '../base/brands.ts'
 import { MillraceError } from '../base/errors.ts'
 import { invariant } from '../base/invariant.ts'
+import { OFFSET_METADATA_BYTES_MAX } from '../base/limits.ts'
 import type { Environment } from './environment.ts'
 import {
   ALL_KEYS,
@@ -26,9 +28,6 @@ import {
 import type { Table } from './table.ts'
 import type { TopicStore } from './topics.ts'
 import { isInteger, isObject, isText } from './values.ts'
-
-/** Kafka's default for `offset.metadata.max.bytes`. */
-export const OFFSET_METADATA_BYTES_MAX = 4096
 
 export interface CommittedOffset {
   /** The next record to be consumed. */

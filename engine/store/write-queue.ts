@@ -6,11 +6,10 @@
  *
  * lmdb's per-turn batching is switched off in favour of this: its hidden promise rejects unhandled when a commit fails.
  */
+
 import type { Database, RootDatabase } from 'lmdb'
 import { MillraceError } from '../base/errors.ts'
-
-/** Writes that wait for the disk; a caller that does not await its commits is refused beyond this. */
-export const PENDING_WRITES_MAX = 262_144
+import { PENDING_WRITES_MAX } from '../base/limits.ts'
 
 /** How long a failed commit may take to say why. */
 const CAUSE_WAIT_MS = 1000

@@ -1,8 +1,8 @@
 import avsc from 'avsc'
 import { describe, expect, test } from 'vitest'
 import { AvroSerde, avro } from '../../client/avro.ts'
-import { AVRO_DEPTH_MAX, AVRO_EMPTY_ITEMS_MAX } from '../../client/avro-check.ts'
 import { MillraceError } from '../../engine/base/errors.ts'
+import { AVRO_DEPTH_MAX, AVRO_EMPTY_ITEMS_MAX } from '../../engine/base/limits.ts'
 import { Random, testSeed } from '../../engine/base/random.ts'
 
 const flight = avro({

@@ -5,9 +5,9 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import type { TopicId } from '../../../engine/base/brands.ts'
+import { PENDING_WRITES_MAX } from '../../../engine/base/limits.ts'
 import { Random, testSeed } from '../../../engine/base/random.ts'
 import { Store } from '../../../engine/store/store.ts'
-import { PENDING_WRITES_MAX } from '../../../engine/store/write-queue.ts'
 import { childArguments, errorOf, openStore, temporaryDirectory } from './support.ts'
 
 /** A file system of one MiB, or the reason why there is none. */
