@@ -127,6 +127,7 @@ export class Millrace {
    */
   async close(): Promise<void> {
     await Promise.allSettled([...this.#producers].map(producer => producer.close()))
+    this.#readers.unmapIdle()
     await this.#engine.close()
   }
 

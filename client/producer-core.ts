@@ -9,6 +9,7 @@
  */
 import { type ErrorCode, MillraceError } from '../engine/base/errors.ts'
 import { invariant } from '../engine/base/invariant.ts'
+import { KIB } from '../engine/base/limits.ts'
 import type { ClientLink } from '../engine/broker/client-link.ts'
 import type { ClientPartition } from '../engine/broker/topic-metadata.ts'
 import type { Codec } from '../engine/format/compression.ts'
@@ -75,6 +76,8 @@ export class Batch {
 interface Channel {
   end: ProducerEnd
   underWay: number
+  /** Pushed since the writer was last woken. */
+  unseenBytes: number
   /** A new channel was asked for, after the writer died. */
   reattaching: boolean
 }
@@ -88,6 +91,8 @@ export interface CoreOptions {
 
 const NO_ENCODER = new BatchEncoder()
 const ID_MAX = 0x7fff_ffff
+/** A writer that is parked is woken when this much waits for it, if the caller does not yield before. */
+const WAKE_BYTES = 256 * KIB
 
 export class ProducerCore {
   readonly link: ClientLink
@@ -101,6 +106,7 @@ export class ProducerCore {
   readonly #sealed: Batch[] = []
   readonly #encoders: BatchEncoder[] = []
   #nextId = 1
+  #wakeScheduled = false
   /** Neighbouring slabs that the last batch needed. */
   #wantedSlabs = 1
   /** First error of a batch since it was last asked for. */
@@ -120,7 +126,12 @@ export class ProducerCore {
     this.arena = arena
     this.cell = cell
     this.#producerId = grant.producerId
-    this.#channels = grant.channels.map(channel => ({ end: new ProducerEnd(channel), underWay: 0, reattaching: false }))
+    this.#channels = grant.channels.map(channel => ({
+      end: new ProducerEnd(channel),
+      underWay: 0,
+      unseenBytes: 0,
+      reattaching: false,
+    }))
   }
 
   static async attach(link: ClientLink, options: CoreOptions): Promise<ProducerCore> {
@@ -158,8 +169,12 @@ export class ProducerCore {
 
   // ── batches ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** True when the slabs are free that the last batch which was opened or refused needed. */
+  /**
+   * True when the slabs are free that the last batch which was opened or refused needed; while some are on their way, more
+   * than a few, so that a loop does not wait for each slab by itself.
+   */
   get hasRoom(): boolean {
+    if (this.#underWay.size > 0 && this.arena.freeCount < this.arena.slabCount >>> 3) return false
     const first = this.arena.take(this.#wantedSlabs, this.#nextId)
     if (first !== -1) this.arena.free(first, this.#wantedSlabs)
     return first !== -1
@@ -242,8 +257,35 @@ export class ProducerCore {
     requests.publish()
     channel.underWay += 1
     this.#underWay.set(batch.id, batch)
-    this.link.memory.cell(partition.writer).wake()
+    channel.unseenBytes += batch.bytes
+    if (channel.unseenBytes >= WAKE_BYTES) this.#wakeWriter(partition.writer)
+    else this.#wakeSoon()
     return true
+  }
+
+  /**
+   * Waking a parked thread costs more than a batch does, so a loop that never yields wakes the writer once for several;
+   * whoever yields, waits or finds no room wakes it at once.
+   */
+  #wakeSoon(): void {
+    if (this.#wakeScheduled) return
+    this.#wakeScheduled = true
+    queueMicrotask(() => {
+      this.#wakeScheduled = false
+      this.#wakeWriters()
+    })
+  }
+
+  #wakeWriters(): void {
+    for (let writer = 0; writer < this.#channels.length; writer++) {
+      if ((this.#channels[writer] as Channel).unseenBytes > 0) this.#wakeWriter(writer)
+    }
+  }
+
+  #wakeWriter(writer: number): void {
+    const channel = this.#channels[writer] as Channel
+    channel.unseenBytes = 0
+    this.link.memory.cell(writer).wake()
   }
 
   // ── completions ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -251,6 +293,7 @@ export class ProducerCore {
   /** Takes completions off the rings, settles their batches, and pushes what was held back. True if there were any. */
   poll(): boolean {
     let settled = false
+    this.#wakeWriters()
     const { closed } = this.link.memory // before the rings are looked at: afterwards nothing is answered any more
     for (let writer = 0; writer < this.#channels.length; writer++) {
       const channel = this.#channels[writer] as Channel
@@ -263,6 +306,7 @@ export class ProducerCore {
     }
     if (closed) return this.#failAll() || settled
     this.#pushSealed()
+    this.#wakeWriters() // the caller may be about to block
     return settled
   }
 

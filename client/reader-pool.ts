@@ -1,18 +1,22 @@
 /**
  * The partition readers of one thread, shared by everything in it that reads the same partition: one set of mappings, and
- * each batch's checksum verified once. One that nobody uses gives its mappings back, so that it pins no deleted file, and
- * is kept for a while for what it has verified.
+ * each batch's checksum verified once. One that nobody uses gives its mappings back after a
+ * while, so that it pins no deleted file, and is kept for what it has verified.
  */
 import { invariant } from '../engine/base/invariant.ts'
 import type { PartitionReader } from '../engine/log/partition-reader.ts'
 
 /** Readers without a user that are kept; each holds 2 KiB for each MiB of log that it has verified. */
 const IDLE_MAX = 16
+/** One reader often follows another; mapping a large segment anew costs milliseconds. */
+const UNMAP_MS = 5_000
 
 interface Pooled {
   readonly reader: PartitionReader
   readonly key: string
   users: number
+  /** Runs while nobody uses the reader. */
+  timer: NodeJS.Timeout | undefined
 }
 
 export class ReaderPool {
@@ -23,13 +27,19 @@ export class ReaderPool {
   take(key: string, make: () => PartitionReader): PartitionReader {
     let pooled = this.#byKey.get(key)
     if (pooled === undefined) {
-      pooled = { reader: make(), key, users: 0 }
+      pooled = { reader: make(), key, users: 0, timer: undefined }
       this.#byReader.set(pooled.reader, pooled)
     }
     this.#byKey.delete(key) // to the young end
     this.#byKey.set(key, pooled)
     pooled.users += 1
+    clearTimeout(pooled.timer)
     return pooled.reader
+  }
+
+  /** Unmaps what nobody uses, now. */
+  unmapIdle(): void {
+    for (const { reader, users } of this.#byKey.values()) if (users === 0) reader.unmap()
   }
 
   giveBack(reader: PartitionReader): void {
@@ -37,8 +47,11 @@ export class ReaderPool {
     invariant(pooled !== undefined && pooled.users > 0, 'a reader is given back as often as it was taken')
     pooled.users -= 1
     if (pooled.users > 0) return
-    reader.unmap()
+    pooled.timer = setTimeout(() => reader.unmap(), UNMAP_MS).unref()
     const idle = [...this.#byKey.values()].filter(({ users }) => users === 0)
-    for (const { key } of idle.slice(0, Math.max(0, idle.length - IDLE_MAX))) this.#byKey.delete(key)
+    for (const { key, reader: old } of idle.slice(0, Math.max(0, idle.length - IDLE_MAX))) {
+      this.#byKey.delete(key)
+      old.unmap()
+    }
   }
 }

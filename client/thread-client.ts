@@ -42,6 +42,7 @@ export class ThreadClient {
   /** Closes this thread's producers and gives the port back. */
   async close(): Promise<void> {
     await Promise.allSettled([...this.#producers].map(producer => producer.close()))
+    this.#readers.unmapIdle()
     this.#link.close()
   }
 

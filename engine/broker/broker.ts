@@ -7,7 +7,7 @@ import { randomUUID } from 'node:crypto'
 import { EventEmitter } from 'node:events'
 import { readdirSync, readFileSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileError, fromErrorData, MillraceError } from '../base/errors.ts'
+import { fileError, fromErrorData, isMillraceError, MillraceError } from '../base/errors.ts'
 import { checkTopicName } from '../format/file-names.ts'
 import type { DetachedPartition, WorkerEvent } from '../log/mail.ts'
 import type { PartitionLocation } from '../log/partition-reader.ts'
@@ -152,26 +152,59 @@ export class Broker extends EventEmitter<BrokerEvents> {
     return this.#administer(async () => {
       checkTopicName(topic)
       const checked = checkTopicConfigs(config)
+      await this.#withdraw(topic) // left over when an earlier creation or deletion could not be finished
       const created = this.store.topics.create(topic, partitions, checked)
-      await this.#bringUp({ topic, ...created }, 0)
+      try {
+        this.#listAll(await this.#bringUp({ topic, ...created }, 0))
+      } catch (error) {
+        // A full disk may refuse this too: then the next creation, or the next start, meets it.
+        await this.#withdraw(topic).catch(() => undefined)
+        throw error
+      }
       return created.topicId as string
     })
   }
 
-  /** @throws UNKNOWN_TOPIC_OR_PARTITION, INVALID_PARTITIONS */
+  /** @throws UNKNOWN_TOPIC_OR_PARTITION, INVALID_PARTITIONS, DISK_FULL, IO_ERROR */
   createPartitions(topic: string, partitions: number): Promise<void> {
     return this.#administer(async () => {
       const before = this.#stored(topic)
       if (partitions <= before.partitions) {
         throw new MillraceError('INVALID_PARTITIONS', { topic, partitions, existing: before.partitions })
       }
-      await this.#bringUp({ topic, ...this.store.topics.setPartitions(topic, partitions) }, before.partitions)
+      const hosted = await this.#bringUp({ ...before, partitions }, before.partitions)
+      try {
+        this.store.topics.setPartitions(topic, partitions)
+      } catch (error) {
+        await this.#takeDown(hosted)
+        throw error
+      }
+      this.#listAll(hosted)
     })
   }
 
-  async #bringUp(topic: NamedTopic, from: number): Promise<void> {
-    for (const partition of await this.#partitions.open(this.#toOpen(topic, from), false)) this.#list(partition)
+  /** Brings new partitions up: all of them, or none. */
+  async #bringUp(topic: NamedTopic, from: number): Promise<HostedPartition[]> {
+    const hosted = await this.#partitions.open(this.#toOpen(topic, from), false)
+    const failure = hosted.find(partition => partition.failure !== undefined)?.failure
+    if (failure === undefined) return hosted
+    await this.#takeDown(hosted)
+    throw failure
+  }
+
+  async #takeDown(hosted: readonly HostedPartition[]): Promise<void> {
+    await this.#partitions.remove(hosted)
+    await this.#threads.runJob({ kind: 'remove-folders', paths: hosted.map(({ directory }) => directory) })
+  }
+
+  #listAll(hosted: readonly HostedPartition[]): void {
+    for (const partition of hosted) this.#list(partition)
     this.memory.bumpMetadataVersion()
+  }
+
+  /** Takes a topic out of the store of which no partition runs. */
+  async #withdraw(topic: string): Promise<void> {
+    if (!this.#byTopic.has(topic) && this.store.topics.get(topic) !== undefined) await this.store.topics.delete(topic)
   }
 
   /** Sets keys, or removes those whose value is null. @throws UNKNOWN_TOPIC_OR_PARTITION, INVALID_CONFIG */
@@ -191,15 +224,22 @@ export class Broker extends EventEmitter<BrokerEvents> {
   /** The topic's records are gone when this resolves; views that were read stay valid. @throws UNKNOWN_TOPIC_OR_PARTITION */
   deleteTopic(topic: string): Promise<void> {
     return this.#administer(async () => {
-      this.#stored(topic)
+      if (this.store.topics.get(topic) === undefined) throw unknownTopic(topic)
       const partitions = this.#byTopic.get(topic) ?? []
       this.#byTopic.delete(topic)
       this.memory.bumpMetadataVersion()
       await this.#partitions.remove(partitions)
       // Renamed first, so that a crash before the folders are gone leaves nothing under the topic's name.
       const paths = partitions.map(partition => this.#renameDeleted(partition))
-      await this.store.topics.delete(topic)
-      await this.#threads.runJob({ kind: 'remove-folders', paths })
+      const removeFolders = (): Promise<unknown> => this.#threads.runJob({ kind: 'remove-folders', paths })
+      try {
+        await this.store.topics.delete(topic)
+      } catch (error) {
+        if (!isMillraceError(error, 'DISK_FULL')) throw error
+        await removeFolders() // which makes the room that the store needs
+        await this.store.topics.delete(topic)
+      }
+      await removeFolders()
     })
   }
 
@@ -250,7 +290,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
   clientTopic(topic: string): ClientTopic {
     const version = this.memory.metadataVersion
     const partitions = this.#byTopic.get(topic)
-    if (partitions === undefined) throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', { topic: topic.slice(0, 64) })
+    if (partitions === undefined) throw unknownTopic(topic)
     const first = partitions[0] as HostedPartition
     return {
       topic,
@@ -270,9 +310,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
 
   #stored(topic: string): NamedTopic {
     const stored = this.store.topics.get(topic)
-    if (stored === undefined || !this.#byTopic.has(topic)) {
-      throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', { topic: topic.slice(0, 64) })
-    }
+    if (stored === undefined || !this.#byTopic.has(topic)) throw unknownTopic(topic)
     return { topic, ...stored }
   }
 
@@ -381,6 +419,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
 
   async #shutDown(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer)
+    this.#partitions.stop()
     while (this.#background.size > 0) await Promise.all(this.#background)
     let closed: DetachedPartition[] = []
     try {
@@ -421,6 +460,9 @@ export class Broker extends EventEmitter<BrokerEvents> {
     await this.store.close()
   }
 }
+
+const unknownTopic = (topic: string): MillraceError =>
+  new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', { topic: topic.slice(0, 64) })
 
 /** Identity of this boot of the machine. */
 function bootId(): string {

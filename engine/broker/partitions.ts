@@ -7,6 +7,7 @@
  */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import type { TopicId } from '../base/brands.ts'
 import { type ErrorData, fileError, fromErrorData, isMillraceError, MillraceError } from '../base/errors.ts'
 import { PARTITIONS_MAX } from '../base/limits.ts'
@@ -27,6 +28,8 @@ export interface HostedPartition extends PartitionLocation {
   readonly topicId: TopicId
   readonly writer: number
   config: TopicConfig
+  /** Why it could not be brought up. */
+  failure: MillraceError | undefined
 }
 
 /** A partition to be brought up. */
@@ -46,6 +49,10 @@ export interface PartitionEvents {
 /** Partitions of one recovery job: enough to share its start, few enough to spread over the threads. */
 const RECOVERY_BATCH = 16
 
+/** Before a repair that failed is tried again; doubles up to the longest. */
+const REPAIR_PAUSE_MS = 200
+const REPAIR_PAUSE_MAX_MS = 2_000
+
 export class Partitions {
   readonly #directory: string
   readonly #memory: EngineMemory
@@ -54,6 +61,12 @@ export class Partitions {
   readonly #hosted = new Map<number, HostedPartition>()
   readonly #freeSlots: number[] = []
   #unusedSlot = 0
+  /** Repairs under way, by slot. */
+  readonly #repairs = new Map<number, Promise<void>>()
+  /** Partitions that are taken down for good. */
+  readonly #removing = new WeakSet<HostedPartition>()
+  readonly #stopping = Promise.withResolvers<void>()
+  #isStopping = false
 
   constructor(directory: string, memory: EngineMemory, threads: Threads, events: PartitionEvents) {
     this.#directory = directory
@@ -75,7 +88,13 @@ export class Partitions {
    * @param clean the directory was closed cleanly, so checkpoints may be trusted
    */
   async open(list: readonly PartitionToOpen[], clean: boolean): Promise<HostedPartition[]> {
-    const hosted = list.map(item => this.#host(item))
+    const hosted: HostedPartition[] = []
+    try {
+      for (const item of list) hosted.push(this.#host(item))
+    } catch (error) {
+      for (const partition of hosted) this.#release(partition)
+      throw error
+    }
     this.#serve(hosted)
     const batches: Promise<void>[] = []
     for (let from = 0; from < hosted.length; from += RECOVERY_BATCH) {
@@ -93,16 +112,16 @@ export class Partitions {
   }
 
   #host(item: PartitionToOpen): HostedPartition {
-    const slot = this.#freeSlots.pop() ?? this.#unusedSlot++
-    if (slot >= PARTITIONS_MAX) {
-      this.#unusedSlot = PARTITIONS_MAX
-      throw new MillraceError('INVALID_PARTITIONS', { partitionsMax: PARTITIONS_MAX })
-    }
     const directory = join(this.#directory, partitionDirectory(item.topic, item.partition))
     try {
       mkdirSync(directory, { recursive: true })
     } catch (error) {
       throw fileError(error, { directory })
+    }
+    const slot = this.#freeSlots.pop() ?? this.#unusedSlot++
+    if (slot >= PARTITIONS_MAX) {
+      this.#unusedSlot = PARTITIONS_MAX
+      throw new MillraceError('INVALID_PARTITIONS', { partitionsMax: PARTITIONS_MAX })
     }
     const { control } = this.#memory
     control.clear(slot)
@@ -116,6 +135,7 @@ export class Partitions {
       slotGeneration: control.get(slot, SLOT.slotGeneration),
       writer: slot % this.#threads.writerCount,
       config: item.config,
+      failure: undefined,
     }
     this.#hosted.set(slot, hosted)
     return hosted
@@ -174,6 +194,7 @@ export class Partitions {
         leaderEpoch,
       },
     })
+    partition.failure = undefined
     this.#memory.markDirty(slot)
     this.#events.recovered(partition, reports, logEndOffset)
   }
@@ -183,7 +204,8 @@ export class Partitions {
     const { control } = this.#memory
     control.set(partition.slot, SLOT.failure, statusOf(data.code))
     control.set(partition.slot, SLOT.state, STATE.failed)
-    this.#events.failed(partition, fromErrorData(data))
+    partition.failure = fromErrorData(data)
+    this.#events.failed(partition, partition.failure)
   }
 
   /** The writer and the services let go of a partition. Undefined when the writer did not have it. */
@@ -221,31 +243,65 @@ export class Partitions {
   async remove(partitions: readonly HostedPartition[]): Promise<void> {
     await Promise.all(
       partitions.map(async partition => {
+        this.#removing.add(partition)
+        await this.#repairs.get(partition.slot)
         await this.#detach(partition, false)
-        this.#hosted.delete(partition.slot)
-        this.#memory.clearIdentity(partition.slot)
-        this.#memory.control.clear(partition.slot)
-        this.#freeSlots.push(partition.slot)
+        this.#release(partition)
       }),
     )
   }
 
-  /** After a failed flush: keeps what is trusted, rewritten into files that are synced, and brings the partition up again. */
+  /** Frees the slot of a partition that nobody holds. */
+  #release({ slot }: HostedPartition): void {
+    this.#hosted.delete(slot)
+    this.#memory.clearIdentity(slot)
+    this.#memory.control.clear(slot)
+    this.#freeSlots.push(slot)
+  }
+
+  /**
+   * After a failed flush: keeps what is trusted, rewritten into files that are synced, and brings the partition up again. As long
+   * as the disk does not let it, it is tried again and again, until the partition is removed or the engine closes.
+   */
   async repair(slot: number, slotGeneration: number): Promise<void> {
     const partition = this.#hosted.get(slot)
-    if (partition === undefined || partition.slotGeneration !== slotGeneration) return
+    if (partition === undefined || partition.slotGeneration !== slotGeneration || this.#repairs.has(slot)) return
+    const work = this.#repair(partition).finally(() => this.#repairs.delete(slot))
+    this.#repairs.set(slot, work)
+    await work
+  }
+
+  async #repair(partition: HostedPartition): Promise<void> {
     const described = await this.#detach(partition, false)
     if (described === undefined) return
     const { flushedOffset, logEndOffset, logStartOffset, segments } = described
     const keepOffset = partition.config.durable ? flushedOffset : logEndOffset
-    try {
-      this.#serve([partition])
-      const request = { ...recoveryRequest(partition, undefined, false), recoveryPoint: flushedOffset, logStartOffset }
-      const item = { directory: partition.directory, keepOffset, flushedOffset, segments, request }
-      await this.#adopt(partition, await this.#threads.runJob({ kind: 'repair', item }))
-    } catch (error) {
-      this.#markFailed(partition, { code: 'FLUSH_FAILED', details: { flushedOffset }, cause: String(error) })
+    const request = { ...recoveryRequest(partition, undefined, false), recoveryPoint: flushedOffset, logStartOffset }
+    const item = { directory: partition.directory, keepOffset, flushedOffset, segments, request }
+    for (
+      let pauseMs = REPAIR_PAUSE_MS;
+      !this.#givingUp(partition);
+      pauseMs = Math.min(2 * pauseMs, REPAIR_PAUSE_MAX_MS)
+    ) {
+      try {
+        this.#serve([partition])
+        await this.#adopt(partition, await this.#threads.runJob({ kind: 'repair', item }))
+        return
+      } catch (error) {
+        this.#markFailed(partition, { code: 'FLUSH_FAILED', details: { flushedOffset }, cause: String(error) })
+      }
+      await Promise.race([setTimeout(pauseMs, undefined, { ref: false }), this.#stopping.promise])
     }
+  }
+
+  #givingUp(partition: HostedPartition): boolean {
+    return this.#isStopping || this.#removing.has(partition)
+  }
+
+  /** No repair is begun again: the engine closes. */
+  stop(): void {
+    this.#isStopping = true
+    this.#stopping.resolve()
   }
 
   /** After a writer died: closes what it had open, recovers its partitions from their flushed offsets, starts another. */

@@ -31,6 +31,12 @@ const SHORT_FIELDS_BYTES = 12
 /** Timestamp deltas of 4 bytes are smaller than this. */
 const SHORT_DELTA_MAX = 2 ** 27
 
+/** Where a cursor over several batches gets the next one from. */
+export interface BatchFeed {
+  /** Resets `cursor` to the next batch and moves it to its first record; false when there is none. */
+  nextBatch(cursor: RecordCursor): boolean
+}
+
 export class RecordCursor {
   // Numbers that outgrow 31 bits start as doubles, so that the code which reads them is not compiled twice.
   /** Offset of the current record in its partition; NaN before the first `next`. */
@@ -47,6 +53,7 @@ export class RecordCursor {
   headerCount = 0
   headersAt = 0
 
+  readonly #feed: BatchFeed | undefined
   #bytes: Buffer = Buffer.alloc(0)
   // The memory behind it, as looking these up took longer than making a view.
   #buffer: ArrayBufferLike = this.#bytes.buffer
@@ -67,6 +74,11 @@ export class RecordCursor {
   #maxTimestamp = Number.NaN
   /** Whether the broker stamped the records, all with the batch's maximum. */
   #isLogAppendTime = false
+
+  // Not a subclass for cursors over several batches: with two shapes of object `next` would be a third slower for both.
+  constructor(feed?: BatchFeed) {
+    this.#feed = feed
+  }
 
   /**
    * Starts before the first record of the batch at `at`. The CRC is not checked; see `checkBatch`.
@@ -246,16 +258,11 @@ export class RecordCursor {
 
   #atEnd(): boolean {
     if (this.#recordEnd !== this.#end && !this.#isCut) throw corrupt(this.#recordEnd, 'bytes behind the last record')
-    return this.nextBatch()
-  }
-
-  /** Called at the end of a batch. A cursor over several goes to the first record of the next here; false when there is none. */
-  protected nextBatch(): boolean {
-    return false
+    return this.#feed?.nextBatch(this) ?? false
   }
 
   /** Leaves out what follows the next `records` records of this batch. */
-  protected cut(records: number): void {
+  cut(records: number): void {
     if (records >= this.#remaining) return
     this.#remaining = records
     this.#isCut = true

@@ -40,6 +40,8 @@ function listBases(directory: string): number[] {
     const parsed = readdirSync(directory).map(name => parseSegmentFileName(name))
     return parsed.flatMap(name => (name?.suffix === 'log' ? [name.baseOffset] : [])).sort((a, b) => a - b)
   } catch (error) {
+    // A topic is stored before its folders are made: a crash in between leaves a partition without one.
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
     throw fileError(error, { path: directory })
   }
 }

@@ -73,8 +73,8 @@ export class PartitionLog {
   #active: ActiveSegment
   /** End offsets of the segments that were handed over to be sealed, in that order. */
   readonly #unsealed: number[] = []
-  /** A flush failed. What later ones report is not believed: the kernel forgets the pages that it could not write. */
-  #flushFailed = false
+  /** The partition stopped. After a failed flush later ones report success, for the kernel forgets pages that it could not write. */
+  #failed = false
   #held: (() => void) | undefined
   #flushedAtMs: number
 
@@ -414,8 +414,7 @@ export class PartitionLog {
   /** The flusher answered: everything below `offset` is durable, or it failed and nothing new is. */
   flushed(offset: number, ok: boolean): void {
     this.flushTarget = -1
-    if (!ok) this.#flushFailed = true
-    if (this.#flushFailed) return
+    if (!ok || this.#failed) return
     this.#flushedAtMs = this.#shared.clock.monotonicMs()
     this.#advanceFlushed(offset)
     if (this.#flushDue()) this.flush()
@@ -425,8 +424,7 @@ export class PartitionLog {
   sealed(ok: boolean): void {
     const endOffset = this.#unsealed.shift()
     invariant(endOffset !== undefined, 'a seal is answered once')
-    if (!ok) this.#flushFailed = true
-    if (!this.#flushFailed) this.#advanceFlushed(endOffset)
+    if (ok && !this.#failed) this.#advanceFlushed(endOffset)
   }
 
   #advanceFlushed(offset: number): void {
@@ -471,6 +469,7 @@ export class PartitionLog {
 
   /** Stops the partition: nothing is appended until it is adopted anew. */
   fail(status: number): void {
+    this.#failed = true
     const { control } = this.#shared
     control.set(this.slot, SLOT.failure, status)
     control.set(this.slot, SLOT.state, STATE.failed)

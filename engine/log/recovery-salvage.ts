@@ -79,13 +79,15 @@ export function earlierBatchLied(
 /**
  * True when offsets jump because records are missing, as compaction leaves them, and not because the batch lies about its
  * offset: what follows lies behind it.
- * @param offsetEnd the log is known to go on at this offset, or at least up to it, behind the last batch
+ * @param baseOffset of the segment
+ * @param knownEnd without a batch behind it, the batch must end below this offset
  */
-export function isTrueGap(region: Region, at: number, end: number, offsetEnd: number): boolean {
+export function isTrueGap(region: Region, at: number, end: number, baseOffset: number, knownEnd: number): boolean {
   const { view } = region
   const last = readI64Rough(view, at) + view.getInt32(at + BATCH.lastOffsetDeltaAt)
+  if (last - baseOffset > RELATIVE_OFFSET_MAX) return false
   const next = at + batchBytes(view, at)
-  return checkBatch(region, next, end) === undefined ? readI64Rough(view, next) > last : last < offsetEnd
+  return checkBatch(region, next, end) === undefined ? readI64Rough(view, next) > last : last < knownEnd
 }
 
 /** Position behind the last byte of `[from, end)` that is not zero; `from` when all are. */

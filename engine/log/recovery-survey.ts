@@ -154,7 +154,7 @@ function walk(input: SurveyInput, checkCrc: boolean): Walk {
     const fault = scan.run(log, log.length).fault ?? endsEarly(input, scan)
     if (fault === undefined) break
     const { reason, position } = fault
-    if (reason === 'gap' && isSafe(input, scan.nextOffset) && isTrueGap(log, position, log.length, offsetEnd(input))) {
+    if (reason === 'gap' && isSafe(input, scan.nextOffset) && goesOnBehindGap(input, scan, position)) {
       goOnAt(scan, log, position)
       continue
     }
@@ -200,6 +200,13 @@ function walk(input: SurveyInput, checkCrc: boolean): Walk {
   }
 }
 
+/** Records are missing in front of the batch, but it belongs to the log: a stale one would have an older leader epoch. */
+function goesOnBehindGap(input: SurveyInput, scan: SegmentScan, position: number): boolean {
+  const { log, baseOffset } = input
+  if (leaderEpochOf(log.view, position) < scan.lastEpoch) return false
+  return isTrueGap(log, position, log.length, baseOffset, knownEnd(input))
+}
+
 function goOnAt(scan: SegmentScan, { view }: Region, position: number): void {
   scan.skipTo(position, baseOffsetOf(view, position), leaderEpochOf(view, position))
 }
@@ -210,7 +217,7 @@ function isSafe({ open, recoveryPoint }: SurveyInput, offset: number): boolean {
 }
 
 /** The log is known to reach this offset in the segment, and not to pass it. */
-function offsetEnd({ open, nextBase, recoveryPoint }: SurveyInput): number {
+function knownEnd({ open, nextBase, recoveryPoint }: SurveyInput): number {
   return nextBase ?? (open === 'check' ? Infinity : recoveryPoint)
 }
 
@@ -219,12 +226,12 @@ function soundBehind(input: SurveyInput, scan: SegmentScan, position: number, da
   if (!isSafe(input, scan.nextOffset) || damages >= DAMAGES_MAX) return -1
   const { log, baseOffset, open, compacted } = input
   // Where appends may have been under way, the log must go on without a hole from the recovery point on.
-  const knownEnd = offsetEnd(input)
+  const logEnd = knownEnd(input)
   return findSoundBatch(log, position, log.length, {
     minOffset: scan.nextOffset,
-    maxOffset: knownEnd,
+    maxOffset: logEnd,
     baseOffset,
-    knownEnd,
+    knownEnd: logEnd,
     gapless: open === 'recover' && !compacted,
   })
 }
@@ -261,5 +268,5 @@ function endsEarly(input: SurveyInput, scan: SegmentScan): { position: number; r
   if (end >= log.length || checkBatch(log, end, log.length, false) === undefined) return undefined
   const safeEnd = open === 'check' ? nextBase : Math.min(nextBase ?? recoveryPoint, recoveryPoint)
   const isEarly = safeEnd === undefined ? contentEnd(log, end, log.length) > end : nextOffset < safeEnd
-  return isEarly || (open === 'check' && nextOffset < recoveryPoint) ? { position: end, reason: 'zeros' } : undefined
+  return isEarly ? { position: end, reason: 'zeros' } : undefined
 }

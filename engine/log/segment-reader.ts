@@ -186,14 +186,26 @@ export class SegmentReader {
 
   // ── indexes ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Position of a batch at or before the one that holds `offset`: from here a forward scan finds it. */
+  /**
+   * Position of a batch at or before the one that holds `offset`: from here a forward scan finds it. Where every batch has an
+   * entry it is that batch.
+   */
   floorPosition(offset: number): number {
     const count = this.offsetEntries
     if (count === 0) return 0
     this.#offsets = this.#indexFile(this.#offsets, 'index', count * OFFSET_ENTRY.sizeBytes)
     const { view } = this.#offsets.region
     const entry = floorOffsetEntry(view, count, offset - this.baseOffset)
+    // Entries hold last offsets, so the batch that is wanted lies behind the floor, often with the next entry.
+    if (entry + 1 < count && this.#beginsAtOrBefore(offsetEntryPosition(view, entry + 1), offset)) {
+      return offsetEntryPosition(view, entry + 1)
+    }
     return entry === -1 ? 0 : offsetEntryPosition(view, entry)
+  }
+
+  #beginsAtOrBefore(position: number, offset: number): boolean {
+    const { region, position: start } = this.window(position)
+    return baseOffsetOf(region.view, position - start) <= offset
   }
 
   /** An offset at or before the first record of this segment with a timestamp at or after the given one. */
