@@ -1,7 +1,8 @@
 /**
  * The synchronous hot path of a producer: one call appends one record, makes no promise and no object, and says `false`
  * when there is no room. Then either `await producer.ready()` or, in a loop that never yields, `producer.waitReady()`.
- * Records are acknowledged in the background; `producer.flush()` waits for that and throws the first error.
+ * Records are acknowledged in the background; `producer.flush()` waits for that and throws the first error. What is
+ * appended here may overtake messages of a `send` that waits for room.
  */
 
 import { MillraceError } from '../engine/base/errors.ts'

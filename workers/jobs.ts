@@ -11,6 +11,7 @@ import { writeEpochCheckpoint } from '../engine/log/epoch-checkpoint-file.ts'
 import type { JobRequest, JobResult, RecoverItem, RepairItem } from '../engine/log/jobs.ts'
 import { type RecoveryResult, recoverPartition, type SegmentInfo } from '../engine/log/recovery.ts'
 import { removeSegmentFiles } from '../engine/log/recovery-directory.ts'
+import { fileBytes } from '../engine/log/recovery-files.ts'
 import { rewriteSegment } from '../engine/log/segment-rewrite.ts'
 import { scanSegment } from '../engine/log/segment-scan.ts'
 import { Mapping } from '../engine/memory/mapping.ts'
@@ -48,10 +49,13 @@ function repair({ directory, keepOffset, flushedOffset, segments, request }: Rep
 /** Where the batches below `offset` end. Only bytes that were flushed are touched, and the header behind them. */
 function positionOf(directory: string, segment: SegmentInfo, offset: number): number {
   const { baseOffset, sizeBytes, nextOffset } = segment
-  if (nextOffset <= offset || sizeBytes === 0) return sizeBytes
-  const mapping = Mapping.ofPath(join(directory, segmentFileName(baseOffset, 'log')), sizeBytes)
+  const path = join(directory, segmentFileName(baseOffset, 'log'))
+  // A repair that failed half-way has cut it already.
+  const bytes = Math.min(sizeBytes, fileBytes(path) ?? 0)
+  if (nextOffset <= offset || bytes === 0) return bytes
+  const mapping = Mapping.ofPath(path, bytes)
   try {
-    return scanSegment(mapping.region, 0, sizeBytes, { baseOffset, checkCrc: false, untilOffset: offset }).end
+    return scanSegment(mapping.region, 0, bytes, { baseOffset, checkCrc: false, untilOffset: offset }).end
   } finally {
     mapping.release()
   }

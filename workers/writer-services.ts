@@ -133,8 +133,8 @@ export class WriterServices implements LogServices {
   }
 
   /** A partition was appended to that does not wait for flushes. */
-  noteOther(): void {
-    this.#othersBusyMs = systemClock.monotonicMs()
+  noteOther(nowMs: number): void {
+    this.#othersBusyMs = nowMs
   }
 
   forget(slot: number): void {

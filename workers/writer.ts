@@ -8,7 +8,7 @@
  */
 import { fdatasyncSync } from 'node:fs'
 import type { MessagePort } from 'node:worker_threads'
-import { systemClock } from '../engine/base/clock.ts'
+import { type Clock, systemClock } from '../engine/base/clock.ts'
 import { MillraceError, toErrorData } from '../engine/base/errors.ts'
 import { failpoint } from '../engine/base/failpoints.ts'
 import { invariant } from '../engine/base/invariant.ts'
@@ -35,7 +35,25 @@ const PARK_MS = 1_000
 const IDLE_MS = 10_000
 const TICK_MS = 500
 
+/** The time as of the beginning of the pass: asking the system for it takes as long as some of the work on a batch. */
+class PassClock implements Clock {
+  #monotonicMs = systemClock.monotonicMs()
+
+  refresh(): void {
+    this.#monotonicMs = systemClock.monotonicMs()
+  }
+
+  nowMs(): number {
+    return systemClock.nowMs()
+  }
+
+  monotonicMs(): number {
+    return this.#monotonicMs
+  }
+}
+
 class WriterLoop {
+  readonly #clock = new PassClock()
   readonly #memory: EngineMemory
   readonly #cell: WakeCell
   readonly #mailbox: Mailbox
@@ -75,6 +93,7 @@ class WriterLoop {
 
   /** Does what there is to do; false when there was nothing. */
   #pass(): boolean {
+    this.#clock.refresh()
     let worked = this.#mailbox.read(mail => this.#handle(mail))
     if (this.#takeReplies()) worked = true
     if (this.#takeRequests()) worked = true
@@ -145,7 +164,7 @@ class WriterLoop {
       words[at + REQUEST.flags] as number,
     )
     if (error !== undefined) this.#stop(host, error)
-    if (!host.log.config.durable) this.#services.noteOther()
+    if (!host.log.config.durable) this.#services.noteOther(this.#clock.monotonicMs())
   }
 
   /** The partition is gone, or being repaired: then what stopped it is the answer. */
@@ -235,7 +254,7 @@ class WriterLoop {
   // ── time ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #tick(): void {
-    const nowMs = systemClock.monotonicMs()
+    const nowMs = this.#clock.monotonicMs()
     if (nowMs < this.#nextTickMs) return
     this.#nextTickMs = nowMs + TICK_MS
     for (const host of this.#hosts.values()) {
@@ -296,7 +315,7 @@ class WriterLoop {
   #adopt(state: PartitionState): undefined {
     invariant(!this.#hosts.has(state.slot), 'a slot holds one partition')
     const { control, segments } = this.#memory
-    const shared = { control, table: segments, entries: this.#entries, services: this.#services, clock: systemClock }
+    const shared = { control, table: segments, entries: this.#entries, services: this.#services, clock: this.#clock }
     this.#hosts.set(state.slot, new PartitionHost(new PartitionLog(state, shared)))
   }
 

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -83,6 +83,20 @@ describe('BenchContext', () => {
     expect(context.freshDirectory('x')).not.toBe(context.freshDirectory('x'))
     context.close()
   })
+
+  it('cleans up after a case in reverse order, also behind an error', async () => {
+    const context = new BenchContext(directory, 1)
+    const calls: string[] = []
+    const folder = context.freshDirectory('x')
+    context.defer(() => void calls.push(`first, folder there: ${existsSync(folder)}`))
+    context.defer(() => Promise.reject(new Error('broken cleanup')))
+    context.defer(async () => void calls.push('last'))
+    await expect(context.endCase()).rejects.toThrow('broken cleanup')
+    expect(calls).toEqual(['last', 'first, folder there: true'])
+    expect(existsSync(folder)).toBe(false)
+    await context.endCase()
+    expect(calls).toHaveLength(2)
+  })
 })
 
 describe('the ratio', () => {
@@ -144,7 +158,15 @@ describe('the command line', () => {
 
   it('reports a broken case, still runs the others, and exits 1', async () => {
     const file = join(directory, 'out.json')
-    const broken = fixed('append/broken', 0, 0, { run: () => Promise.reject(new Error('no engine today')) })
+    let closed = false
+    const broken = fixed('append/broken', 0, 0, {
+      run(context) {
+        context.defer(() => {
+          closed = true
+        })
+        return Promise.reject(new Error('no engine today'))
+      },
+    })
     const { code, out, err } = await run(
       ['--json', file],
       [broken, fixed('append/nan', Number.NaN, 1), fixed('ok', 1, 1)],
@@ -152,6 +174,7 @@ describe('the command line', () => {
     expect(code).toBe(1)
     expect(err).toContain('append/broken: BROKEN: Error: no engine today')
     expect(err).toContain('append/nan: BROKEN')
+    expect(closed).toBe(true) // an engine left open would keep the process alive
     expect(out).toContain('broken: append/broken, append/nan')
     expect(JSON.parse(readFileSync(file, 'utf8'))).toHaveLength(1)
   })

@@ -10,7 +10,7 @@ import { parseTopicConfig } from '../../../engine/log/topic-config.ts'
 import { PartitionFixture, START_MS } from './partition-fixture.ts'
 import { temporaryDirectories } from './recovery-fixture.ts'
 
-const LIVES = 24
+const LIVES = 60
 const STEPS = 160
 
 const directories = temporaryDirectories('partition-random')

@@ -2,20 +2,27 @@
  * Runs the thread programs of this folder. A program reads `workerData`, posts one report and ends; what it throws,
  * and an end without a report, fails the test.
  */
-import { Worker } from 'node:worker_threads'
+import { type MessagePort, Worker } from 'node:worker_threads'
 import type { TestContext } from 'vitest'
 
 /**
  * Starts `program` (a file name of this folder) once for each item of `data` and gives the reports in that order. When one
  * fails, or reports a `fault`, the others are ended: they may wait for it.
+ * @param ports handed over, one to each thread
  */
-export async function runThreads<Report>(program: string, data: readonly unknown[]): Promise<Report[]> {
+export async function runThreads<Report>(
+  program: string,
+  data: readonly unknown[],
+  ports: readonly MessagePort[] = [],
+): Promise<Report[]> {
   const workers: Worker[] = []
   const stop = (): void => {
     for (const worker of workers) void worker.terminate()
   }
-  const runs = data.map(item => {
-    const worker = new Worker(new URL(`./${program}`, import.meta.url), { workerData: item, execArgv: [] })
+  const runs = data.map((item, index) => {
+    const transferList = ports.slice(index, index + 1)
+    const options = { workerData: item, execArgv: [], transferList }
+    const worker = new Worker(new URL(`./${program}`, import.meta.url), options)
     workers.push(worker)
     return reportOf<Report>(worker, program)
   })
