@@ -6,7 +6,7 @@
  */
 
 import { MillraceError } from '../engine/base/errors.ts'
-import { checkBatch, EncodedBatch, recordCountOf } from '../engine/format/record-batch.ts'
+import { BATCH, batchBytes, checkBatch, EncodedBatch, recordCountOf } from '../engine/format/record-batch.ts'
 import { Region } from '../engine/format/region.ts'
 import { REQUEST_FLAG } from '../engine/memory/append-channel.ts'
 import type { Batch } from './producer-core.ts'
@@ -58,7 +58,8 @@ export class Appender {
     if (batch instanceof EncodedBatch) return this.#target.submit(batch.bytes, batch.recordCount, 0)
     const region = Region.of(batch)
     // The writer checks the CRC; what would not even be understood as a request is refused here.
-    const fault = checkBatch(region, 0, batch.length, false)
+    const isWhole = batch.length >= BATCH.headerBytes && batchBytes(region.view, 0) === batch.length
+    const fault = isWhole ? checkBatch(region, 0, batch.length, false) : 'length'
     if (fault !== undefined) throw new MillraceError('CORRUPT_BATCH', { position: 0, reason: fault })
     return this.#target.submit(batch, recordCountOf(region.view, 0), REQUEST_FLAG.checkCrc)
   }

@@ -14,14 +14,7 @@ import type { ClientLink } from '../engine/broker/client-link.ts'
 import type { ClientPartition } from '../engine/broker/topic-metadata.ts'
 import type { Codec } from '../engine/format/compression.ts'
 import { BatchEncoder } from '../engine/format/record-batch.ts'
-import {
-  CHANNEL_CAPACITY,
-  COMPLETION,
-  ERROR_CODES,
-  ProducerEnd,
-  REQUEST,
-  REQUEST_FLAG,
-} from '../engine/memory/append-channel.ts'
+import { CHANNEL_CAPACITY, COMPLETION, ERROR_CODES, ProducerEnd, REQUEST } from '../engine/memory/append-channel.ts'
 import { Mapping } from '../engine/memory/mapping.ts'
 import { SlabArena } from '../engine/memory/slab-arena.ts'
 import { WAKE_CELL_BYTES, WakeCell } from '../engine/memory/wake-cell.ts'
@@ -205,12 +198,11 @@ export class ProducerCore {
   }
 
   /** Finishes an open batch and sends it on its way. */
-  seal(batch: Batch, awaitReplicas: boolean): void {
+  seal(batch: Batch): void {
     const { encoder } = batch
     batch.isOpen = false
     batch.recordCount = encoder.recordCount
     batch.bytes = encoder.finish({ codec: this.options.codec })
-    batch.flags = awaitReplicas ? REQUEST_FLAG.awaitReplicas : 0
     this.#encoders.push(encoder)
     this.#submit(batch)
   }

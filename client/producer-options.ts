@@ -1,6 +1,6 @@
 /** Options of a producer, with their defaults and their ranges. */
 import { MillraceError } from '../engine/base/errors.ts'
-import { KIB, MIB } from '../engine/base/limits.ts'
+import { GIB, KIB, MIB } from '../engine/base/limits.ts'
 import { whole } from '../engine/broker/options.ts'
 import { CODECS } from '../engine/format/record-batch.ts'
 import type { CoreOptions } from './producer-core.ts'
@@ -18,7 +18,12 @@ export interface ResolvedProducerOptions {
 /** @throws INVALID_ARGUMENT, UNSUPPORTED_COMPRESSION */
 export function resolveProducerOptions(options: ProducerOptions): ResolvedProducerOptions {
   const slabBytes = whole('batchBytes', options.batchBytes ?? 64 * KIB, 1024, 64 * MIB)
-  const bufferBytes = whole('bufferBytes', options.bufferBytes ?? SLABS_DEFAULT * slabBytes, slabBytes, 1024 * MIB)
+  const bufferBytes = whole(
+    'bufferBytes',
+    options.bufferBytes ?? Math.min(SLABS_DEFAULT * slabBytes, GIB),
+    slabBytes,
+    GIB,
+  )
   const codec = options.compression ?? 'none'
   if (!CODECS.includes(codec)) throw new MillraceError('UNSUPPORTED_COMPRESSION', { codec: String(codec).slice(0, 64) })
   return {

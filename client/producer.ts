@@ -141,10 +141,10 @@ export class Producer {
       const key = toBytes(message.key ?? null)
       const value = toBytes(message.value)
       const timestamp = message.timestamp ?? Date.now()
-      const partition = this.#choose(topic, key, message.partition)
       const headers = message.headers === undefined ? undefined : toHeaders(message.headers)
-      if (!this.#append(topic, partition, timestamp, key, value, headers, acks === 0 ? undefined : tracker))
-        return index
+      const delivery = acks === 0 ? undefined : tracker
+      const partition = this.#append(topic, message.partition, timestamp, key, value, headers, delivery)
+      if (partition === -1) return index
       if (acks === 0) tracker.unconfirmed(topic.metadata.partitions[partition] as ClientPartition)
     }
     return messages.length
@@ -162,24 +162,34 @@ export class Producer {
     return topic.sticky
   }
 
-  /** Appends one record to its partition's open batch; false when there is no room. */
+  /**
+   * Appends one record to the open batch of its partition.
+   * @param given the partition, if the caller has chosen one
+   * @returns the partition, -1 when there is no room
+   */
   #append(
     topic: TopicBatches,
-    partition: number,
+    given: number | undefined,
     timestamp: number,
     key: Uint8Array | null,
     value: Uint8Array | null,
     headers: readonly RecordHeader[] | undefined,
     delivery: Delivery | undefined,
-  ): boolean {
+  ): number {
+    let partition = this.#choose(topic, key, given)
     let batch = topic.open[partition]
     if (batch !== undefined && !batch.encoder.append(timestamp, key, value, headers)) {
       this.#seal(topic, partition, batch)
-      batch = undefined
+      partition = this.#choose(topic, key, given) // without a key the next one, now that this batch is full
+      batch = topic.open[partition]
+      if (batch !== undefined && !batch.encoder.append(timestamp, key, value, headers)) {
+        this.#seal(topic, partition, batch)
+        batch = undefined
+      }
     }
     if (batch === undefined) {
       batch = this.#openBatch(topic, partition, key, value, headers)
-      if (batch === undefined) return false
+      if (batch === undefined) return -1
       let fits = false
       try {
         fits = batch.encoder.append(timestamp, key, value, headers)
@@ -189,7 +199,7 @@ export class Producer {
       if (!fits) throw this.#tooLarge(topic, partition, batch.encoder.bytesUsed)
     }
     if (delivery !== undefined) batch.expect(delivery)
-    return true
+    return partition
   }
 
   #openBatch(
@@ -243,7 +253,12 @@ export class Producer {
   #seal(topic: TopicBatches, partition: number, batch: Batch): void {
     topic.open[partition] = undefined
     this.#openBatches.delete(batch)
-    this.#core.seal(batch, this.#acks === 'all')
+    this.#core.seal(batch)
+    this.#moveOn(topic, partition)
+  }
+
+  /** A batch of the partition is full: records without a key go to the next. */
+  #moveOn(topic: TopicBatches, partition: number): void {
     if (topic.sticky === partition) topic.sticky = (partition + 1) % topic.metadata.partitions.length
   }
 
@@ -289,15 +304,7 @@ export class Producer {
     return new Appender({
       append: (timestamp, key, value) => {
         this.#demandOpen()
-        return this.#append(
-          current(),
-          this.#choose(current(), key, partition),
-          timestamp,
-          key,
-          value,
-          undefined,
-          undefined,
-        )
+        return this.#append(current(), partition, timestamp, key, value, undefined, undefined) !== -1
       },
       openBatch: () => current().open[this.#choose(current(), null, partition)],
       submit: (bytes, recordCount, flags) => {
@@ -314,9 +321,12 @@ export class Producer {
     if (open !== undefined) this.#seal(topic, partition, open)
     const located = topic.metadata.partitions[partition] as ClientPartition
     if (bytes.length > this.#batchBytesMax(topic)) throw this.#tooLarge(topic, partition, bytes.length)
-    if (this.#core.trySubmit(located, bytes, recordCount, flags)) return true
-    this.#poll()
-    return this.#core.trySubmit(located, bytes, recordCount, flags)
+    if (!this.#core.trySubmit(located, bytes, recordCount, flags)) {
+      this.#poll()
+      if (!this.#core.trySubmit(located, bytes, recordCount, flags)) return false
+    }
+    this.#moveOn(topic, partition)
+    return true
   }
 
   /** Resolves when there is room for what was refused last. @throws CLOSED, TIMED_OUT after the delivery timeout */

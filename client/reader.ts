@@ -148,10 +148,10 @@ export class Reader implements AsyncIterable<ReadBatch> {
 
   /** Ends the iteration and gives the mappings back; views that were read stay valid. */
   close(): void {
+    if (this.#closed) return
     this.#closed = true
     this.#wake?.()
     for (const { reader } of this.#tracks ?? []) this.#source.giveBack(reader)
-    this.#tracks = []
   }
 
   [Symbol.dispose](): void {

@@ -24,7 +24,12 @@ export class SendTracker implements Delivery {
   }
 
   delivered(partition: ClientPartition, baseOffset: number, count: number): void {
-    this.#results.push({ topic: partition.topic, partition: partition.partition, baseOffset, count })
+    const { topic, partition: number } = partition
+    const last = this.#results.findLastIndex(result => result.partition === number)
+    const before = this.#results[last]
+    if (before !== undefined && (baseOffset === -1 || before.baseOffset + before.count === baseOffset)) {
+      this.#results[last] = { ...before, count: before.count + count }
+    } else this.#results.push({ topic, partition: number, baseOffset, count })
     this.#open -= count
     if (this.#open === 0) this.#resolve(this.#results)
   }

@@ -72,8 +72,8 @@ export interface ReaderOptions {
   /** Soft limit of the bytes of one fetch, default 1,048,576; one batch is returned even if it is larger. */
   readonly maxBytes?: number
   /**
-   * Check the CRC of each batch when this reader first comes to it, default true. What was read once is not checked
-   * again by the same reader.
+   * Check the CRC of each batch when this thread first comes to it, default true. What was read once is not checked
+   * again by readers of the same thread.
    */
   readonly checkCrc?: boolean
   /** Ends a wait at the tail and the iteration. */

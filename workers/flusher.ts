@@ -1,5 +1,5 @@
 /**
- * The flusher thread: the only caller of `fdatasync` on logs that are in use. One flush covers everything that was
+ * The flusher thread: makes logs durable without holding their writers up. One flush covers everything that was
  * appended before it began, so all appends that wait for it are acknowledged together (group commit).
  *
  * A failed flush is answered as FLUSH_FAILED and never tried again on the same descriptor: the kernel drops the dirty

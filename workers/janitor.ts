@@ -8,13 +8,12 @@
  * For a durable topic a piece is also flushed before it is handed over: prefaulted pages are dirty, and the next small
  * flush would have to write them all.
  */
-import { fdatasyncSync, rmSync, writeSync } from 'node:fs'
-import { join } from 'node:path'
-import { fileError, isMillraceError, MillraceError } from '../engine/base/errors.ts'
+import { fdatasyncSync, writeSync } from 'node:fs'
+import { MillraceError } from '../engine/base/errors.ts'
 import { failpoint } from '../engine/base/failpoints.ts'
 import { MIB } from '../engine/base/limits.ts'
-import { segmentFileName } from '../engine/format/file-names.ts'
 import type { ServiceStart } from '../engine/log/mail.ts'
+import { removeSegmentFiles } from '../engine/log/recovery-directory.ts'
 import { ALLOCATE_FLAG } from '../engine/log/services.ts'
 import { allocate, pageCeil, pageFloor, prefaultForWrite } from '../engine/memory/libc.ts'
 import { ORDER, type ServiceMessage } from '../engine/memory/service-ring.ts'
@@ -61,13 +60,10 @@ class JanitorLoop extends ServiceLoop {
     const partition = this.partition(message)
     if (partition === undefined) return // the whole folder is being deleted
     failpoint('delete-before-unlink')
-    for (const suffix of ['log', 'index', 'timeindex'] as const) {
-      const path = join(partition.directory, segmentFileName(message.a, suffix))
-      try {
-        rmSync(path, { force: true })
-      } catch (error) {
-        this.warn(isMillraceError(error) ? error : fileError(error, { path }))
-      }
+    try {
+      removeSegmentFiles(partition.directory, message.a)
+    } catch (error) {
+      this.warn(error)
     }
   }
 }

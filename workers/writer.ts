@@ -283,9 +283,6 @@ class WriterLoop {
         log.deleteRecordsBefore(mail.offset)
         return log.logStartOffset
       }
-      case 'flush':
-        this.#host(mail.slot).log.flush()
-        return undefined
       case 'detach':
         this.#host(mail.slot)
         this.#detaching.set(mail.slot, { reply: mail.reply, cut: mail.cut })

@@ -141,8 +141,8 @@ export const ERRORS = {
   ),
   // Running
   BACK_PRESSURE: spec(
-    'The append path is full.',
-    'Wait for producer.ready(), or use the asynchronous send, which waits.',
+    'More is waiting to be stored than is allowed.',
+    'Wait for the promises of what was handed in before, then try again.',
     true,
     7,
   ),

@@ -327,6 +327,8 @@ export class Partitions {
       control.set(slot, SLOT.activeFd, 0)
       control.set(slot, SLOT.activeAddress, 0)
       control.set(slot, SLOT.indexLock, INDEX_LOCK.free)
+      // What is sent before the new writer has adopted the partition is to be sent again.
+      control.set(slot, SLOT.failure, statusOf('WRITER_CRASHED'))
       // The thread may have died inside a change: readers must not wait for its end for ever.
       if (control.get(slot, SLOT.generation) % 2 !== 0) control.endChange(slot)
     }

@@ -50,7 +50,6 @@ export type Mail = Asked &
     | { readonly kind: 'configure'; readonly slot: number; readonly config: TopicConfig }
     | { readonly kind: 'retention'; readonly nowMs: number }
     | { readonly kind: 'delete-records'; readonly slot: number; readonly offset: number }
-    | { readonly kind: 'flush'; readonly slot: number }
     /** Service: carry out what writer `writer` still ordered before it died, then serve its successor's ring. */
     | {
         readonly kind: 'rings'

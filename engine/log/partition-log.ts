@@ -1,5 +1,6 @@
 /**
- * The log of one partition, as its writer thread holds it: the only code that appends, rolls, truncates and removes.
+ * The log of one partition, as its writer thread holds it: the only code that appends, rolls and removes.
+ * It is cut only while no writer has it, by recovery.
  *
  * Everything that other threads may see is in the control block and the segment table; what is here besides is the
  * active segment's file. A batch is stored first, then published: segment length, log end offset, high watermark. With

@@ -124,10 +124,10 @@ export function removeSnapshotsAbove(directory: string, offset: number): void {
 /** What an earlier recovery found damaged in a segment, `undefined` when it is not marked. */
 export function readQuarantineMark(directory: string, baseOffset: number): string | undefined {
   const path = companionPath(directory, baseOffset, QUARANTINE_SUFFIX)
+  if (fileBytes(path) === undefined) return undefined
   try {
     return readFileSync(path, 'utf8').trim()
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw fileError(error, { path })
   }
 }

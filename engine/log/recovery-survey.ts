@@ -266,7 +266,7 @@ function endsEarly(input: SurveyInput, scan: SegmentScan): { position: number; r
   const { end, nextOffset } = scan
   // A sound batch is where it was told to stop.
   if (end >= log.length || checkBatch(log, end, log.length, false) === undefined) return undefined
-  const safeEnd = open === 'check' ? nextBase : Math.min(nextBase ?? recoveryPoint, recoveryPoint)
-  const isEarly = safeEnd === undefined ? contentEnd(log, end, log.length) > end : nextOffset < safeEnd
-  return isEarly ? { position: end, reason: 'zeros' } : undefined
+  const safeEnd = open === 'check' ? (nextBase ?? recoveryPoint) : Math.min(nextBase ?? recoveryPoint, recoveryPoint)
+  const isFollowed = open === 'check' && nextBase === undefined && contentEnd(log, end, log.length) > end
+  return nextOffset < safeEnd || isFollowed ? { position: end, reason: 'zeros' } : undefined
 }

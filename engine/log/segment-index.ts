@@ -41,7 +41,8 @@ export interface SegmentIndexOptions {
   readonly replace?: boolean
 }
 
-const NOTHING: IndexCounts = { offsetEntries: 0, timeEntries: 0, indexedPosition: 0 }
+/** Counts of a segment of which nothing is indexed. */
+export const NO_INDEX: IndexCounts = { offsetEntries: 0, timeEntries: 0, indexedPosition: 0 }
 
 export class SegmentIndexWriter {
   readonly baseOffset: number
@@ -223,5 +224,3 @@ export class SegmentIndexWriter {
     return new MillraceError('CORRUPT_BATCH', { path, position, reason: 'length' })
   }
 }
-
-export { NOTHING as NO_INDEX }

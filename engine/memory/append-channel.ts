@@ -28,7 +28,6 @@ export const REQUEST = {
 
 export const REQUEST_FLAG = {
   checkCrc: 1, // bytes from outside: verify before they reach the log
-  awaitReplicas: 2, // acks=all
 } as const
 
 /** Words of a completion. */

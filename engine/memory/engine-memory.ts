@@ -63,6 +63,8 @@ export interface EngineMemoryHandle {
 export function createEngineMemory(directory: string): EngineMemoryHandle {
   const path = join(directory, CONTROL_FILE)
   const temporary = `${path}.new`
+  // The old one goes first: on a full disk its room is needed.
+  rmSync(path, { force: true })
   rmSync(temporary, { force: true })
   try {
     const mapping = Mapping.create(temporary, FILE_BYTES, true)

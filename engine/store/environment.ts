@@ -30,6 +30,7 @@ import { fileError, MillraceError } from '../base/errors.ts'
 import { InvariantError, invariant } from '../base/invariant.ts'
 import { KIB, MIB } from '../base/limits.ts'
 import { checkDataFile } from './data-file.ts'
+import { FileRoom, type PagesInUse } from './file-room.ts'
 import type { TableHost } from './table.ts'
 import { type Write, WriteQueue } from './write-queue.ts'
 
@@ -74,8 +75,12 @@ export class Environment implements TableHost {
   readonly readOnly: boolean
   readonly #root: RootDatabase<string, Buffer>
   readonly #queue: WriteQueue
+  readonly #room: FileRoom
   readonly #identity: string
   #inTransaction = false
+  /** Writes of the transaction that is open, and their bytes. */
+  #notedWrites = 0
+  #notedBytes = 0
   #closed = false
   #closing: Promise<void> | undefined
 
@@ -83,7 +88,8 @@ export class Environment implements TableHost {
     this.directory = directory
     this.readOnly = readOnly
     this.#root = root
-    this.#queue = new WriteQueue(root, error => storeError(error, directory))
+    this.#room = new FileRoom(join(directory, STORE_FOLDER, 'data.mdb'), () => pagesInUse(root))
+    this.#queue = new WriteQueue(root, this.#room, error => storeError(error, directory))
     this.#identity = identity
   }
 
@@ -184,12 +190,25 @@ export class Environment implements TableHost {
     invariant(!this.#inTransaction, 'a transaction inside a transaction')
     return this.#guard(() => {
       this.#inTransaction = true
+      this.#notedWrites = 0
+      this.#notedBytes = 0
+      let taken = 0
       try {
-        return this.#root.transactionSync(work)
+        return this.#root.transactionSync(() => {
+          const result = work()
+          taken = this.#room.take(this.#notedWrites, this.#notedBytes)
+          return result
+        })
       } finally {
+        this.#room.committed(taken)
         this.#inTransaction = false
       }
     })
+  }
+
+  note(bytes: number): void {
+    this.#notedWrites += 1
+    this.#notedBytes += bytes
   }
 
   /** lmdb throws where nobody can catch it when a closed environment is used, so it is never asked then. */
@@ -225,6 +244,12 @@ function openRoot(directory: string, folder: string, readOnly: boolean): RootDat
     if (!readOnly && (error as { code?: unknown }).code === EINVAL) throw openedByReader(directory)
     throw storeError(error, directory)
   }
+}
+
+/** What lmdb's statistics say; their type says nothing. */
+function pagesInUse(root: RootDatabase<string, Buffer>): PagesInUse {
+  const { lastPageNumber, pageSize } = root.getStats() as { lastPageNumber: number; pageSize: number }
+  return { lastPage: lastPageNumber, pageBytes: pageSize }
 }
 
 function openedByReader(directory: string): MillraceError {

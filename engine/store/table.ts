@@ -15,6 +15,8 @@ export interface TableHost {
   readonly inTransaction: boolean
   /** Runs a read on the latest committed state and reports lmdb's errors as ours. */
   read<T>(read: () => T): T
+  /** Counts a write of the transaction that is open, so that it has room on the disk. @param bytes key and value */
+  note(bytes: number): void
 }
 
 export interface TableEntry<V> {
@@ -61,12 +63,15 @@ export class Table<V> {
   /** Puts within the transaction that is open. */
   put(key: Buffer, value: V): void {
     invariant(this.#host.inTransaction, 'a put outside of a transaction')
-    this.#database.putSync(key, JSON.stringify(value))
+    const text = JSON.stringify(value)
+    this.#host.note(key.length + Buffer.byteLength(text))
+    this.#database.putSync(key, text)
   }
 
   /** Removes within the transaction that is open; nothing happens when the key is absent. */
   remove(key: Buffer): void {
     invariant(this.#host.inTransaction, 'a removal outside of a transaction')
+    this.#host.note(key.length)
     this.#database.removeSync(key)
   }
 

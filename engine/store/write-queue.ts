@@ -10,6 +10,7 @@
 import type { Database, RootDatabase } from 'lmdb'
 import { MillraceError } from '../base/errors.ts'
 import { PENDING_WRITES_MAX } from '../base/limits.ts'
+import type { FileRoom } from './file-room.ts'
 
 /** How long a failed commit may take to say why. */
 const CAUSE_WAIT_MS = 1000
@@ -31,12 +32,14 @@ export class WriteQueue {
   readonly #root: RootDatabase<string, Buffer>
   readonly #steps: Step[] = []
   readonly #translate: (error: unknown) => unknown
+  readonly #room: FileRoom
   #pendingWrites = 0
   #running = false
 
   /** @param translate makes the error that callers see of what lmdb reported */
-  constructor(root: RootDatabase<string, Buffer>, translate: (error: unknown) => unknown) {
+  constructor(root: RootDatabase<string, Buffer>, room: FileRoom, translate: (error: unknown) => unknown) {
     this.#root = root
+    this.#room = room
     this.#translate = translate
   }
 
@@ -96,6 +99,9 @@ export class WriteQueue {
   }
 
   async #commit(writes: readonly Write[]): Promise<void> {
+    let bytes = 0
+    for (const { key, value } of writes) bytes += key.length + (value === undefined ? 0 : Buffer.byteLength(value))
+    const taken = this.#room.take(writes.length, bytes)
     try {
       await this.#root.batch(() => {
         for (const { database, key, value } of writes) {
@@ -104,6 +110,8 @@ export class WriteQueue {
       })
     } catch (error) {
       throw await causeOf(error)
+    } finally {
+      this.#room.committed(taken)
     }
   }
 }
