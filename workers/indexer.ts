@@ -7,7 +7,6 @@
  * so counts are never published into an entry that belongs to another segment.
  */
 
-import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { isMillraceError, MillraceError } from '../engine/base/errors.ts'
 import { MIB } from '../engine/base/limits.ts'
@@ -18,7 +17,7 @@ import { INDEX_LOCK, SLOT } from '../engine/memory/control-block.ts'
 import { EngineMemory } from '../engine/memory/engine-memory.ts'
 import { Mapping } from '../engine/memory/mapping.ts'
 import { SEGMENT } from '../engine/memory/segment-table.ts'
-import { ServiceLoop } from './service-loop.ts'
+import { ServiceLoop, stepBack } from './service-loop.ts'
 
 /** Log bytes that are indexed while one lock is held. */
 const STRETCH_BYTES = 32 * MIB
@@ -47,6 +46,10 @@ class IndexerLoop extends ServiceLoop {
   readonly #stuck = new Map<number, number>()
   #nextTurnMs = 0
   #settling = false
+
+  protected override start(): void {
+    stepBack()
+  }
 
   protected override order(): void {
     throw new MillraceError('INVALID_ARGUMENT', { thread: 'indexer' })
@@ -207,7 +210,9 @@ class IndexerLoop extends ServiceLoop {
 
   #mapLog(directory: string, baseOffset: number): Mapping {
     const path = join(directory, segmentFileName(baseOffset, 'log'))
-    return Mapping.ofPath(path, statSync(path).size)
+    const mapping = Mapping.ofWhole(path) // the flusher may be cutting it to its content
+    if (mapping === undefined) throw new MillraceError('IO_ERROR', { path, fileBytes: 0 })
+    return mapping
   }
 
   #evict(): void {

@@ -17,12 +17,16 @@ import { removeSegmentFiles } from '../engine/log/recovery-directory.ts'
 import { ALLOCATE_FLAG } from '../engine/log/services.ts'
 import { allocate, pageCeil, pageFloor, prefaultForWrite } from '../engine/memory/libc.ts'
 import { ORDER, type ServiceMessage } from '../engine/memory/service-ring.ts'
-import { replyTo, ServiceLoop } from './service-loop.ts'
+import { replyTo, ServiceLoop, stepBack } from './service-loop.ts'
 
 /** Prefaulted between two answers. */
 const PIECE_BYTES = 4 * MIB
 
 class JanitorLoop extends ServiceLoop {
+  protected override start(): void {
+    stepBack()
+  }
+
   protected override order(message: ServiceMessage, answer: (reply: ServiceMessage) => void): void {
     if (message.kind === ORDER.allocate) this.#allocate(message, answer)
     else this.#remove(message)

@@ -55,7 +55,9 @@ function positionOf(directory: string, segment: SegmentInfo, offset: number): nu
   if (nextOffset <= offset || bytes === 0) return bytes
   const mapping = Mapping.ofPath(path, bytes)
   try {
-    return scanSegment(mapping.region, 0, bytes, { baseOffset, checkCrc: false, untilOffset: offset }).end
+    const scan = scanSegment(mapping.region, 0, bytes, { baseOffset, checkCrc: false, untilOffset: offset })
+    // Damage at rest below: what was flushed behind it is kept, so everything is, and recovery says where it is damaged.
+    return scan.fault === undefined ? scan.end : bytes
   } finally {
     mapping.release()
   }

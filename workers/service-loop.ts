@@ -3,6 +3,7 @@
  * the partitions it serves, and takes orders off the rings of the writers. Nothing here lends views, so mappings are
  * unmapped by hand.
  */
+import { setPriority } from 'node:os'
 import type { MessagePort } from 'node:worker_threads'
 import { MillraceError, toErrorData } from '../engine/base/errors.ts'
 import type { LeftOpen, Mail, ServedPartition, ServiceStart } from '../engine/log/mail.ts'
@@ -13,6 +14,7 @@ import type { WakeCell } from '../engine/memory/wake-cell.ts'
 import { Mailbox } from './mailbox.ts'
 
 const PARK_MS = 1_000
+const NICENESS = 10
 
 export type ServiceEnd = ReturnType<typeof serviceEnd>
 
@@ -31,6 +33,7 @@ export abstract class ServiceLoop {
   }
 
   run(): void {
+    this.start()
     for (;;) {
       if (this.#pass()) continue
       if (this.memory.stopPhase >= STOP_PHASE.services) break
@@ -101,6 +104,9 @@ export abstract class ServiceLoop {
     return partition?.slotGeneration === message.slotGeneration ? partition : undefined
   }
 
+  /** Runs in the loop's thread before anything else. */
+  protected start(): void {}
+
   /** Carries an order out and answers it. */
   protected abstract order(message: ServiceMessage, answer: (reply: ServiceMessage) => void): void
 
@@ -127,6 +133,19 @@ export abstract class ServiceLoop {
 
   protected warn(error: unknown): void {
     this.mailbox.post({ kind: 'warning', error: toErrorData(error, 'IO_ERROR') })
+  }
+}
+
+/**
+ * Lets the threads that producers wait for go first when there are fewer processors than threads with work. On Linux
+ * each thread has a niceness of its own; elsewhere it would be the whole process that steps back.
+ */
+export function stepBack(): void {
+  if (process.platform !== 'linux') return
+  try {
+    setPriority(NICENESS)
+  } catch {
+    // A container may forbid it. Everything works without; it is only a preference.
   }
 }
 

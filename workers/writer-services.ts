@@ -13,6 +13,7 @@ import { ORDER, type ServiceMessage, writerServiceEnd } from '../engine/memory/s
 const QUICK_FLUSH_MS = 0.3
 /** How long partitions that do not wait for flushes have to be quiet before a flush may hold the thread up. */
 const OTHERS_QUIET_MS = 100
+const FLUSHING_MS = 2
 
 type ServiceEnd = ReturnType<typeof writerServiceEnd>
 
@@ -29,6 +30,7 @@ export class WriterServices implements LogServices {
   /** Running mean of what a flush takes; unknown, so slow, at first. */
   #flushMs = 1
   #flushOrderedMs = 0
+  #keptAtMs = Number.NEGATIVE_INFINITY
   #othersBusyMs = Number.NEGATIVE_INFINITY
 
   constructor(start: WriterStart, memory: EngineMemory) {
@@ -123,8 +125,14 @@ export class WriterServices implements LogServices {
   /** The partitions whose flush was kept; they are the caller's now. */
   takeKept(): number[] {
     const slots = [...this.#kept]
+    this.#keptAtMs = systemClock.monotonicMs()
     this.#kept.clear()
     return slots
+  }
+
+  /** A flush was done here in the last milliseconds. */
+  get isFlushing(): boolean {
+    return this.#keptAtMs + FLUSHING_MS > systemClock.monotonicMs()
   }
 
   /** A flush that began at `startMs` is done. */

@@ -30,6 +30,8 @@ import { WriterServices } from './writer-services.ts'
 const REQUESTS_PER_PASS = 64
 /** Passes without work before parking: some 10 µs, about what a wake-up costs. */
 const SPIN_PASSES = 200
+/** While flushes are done here, senders come back with their next records in less time than two wake-ups take. */
+const SPIN_PASSES_FLUSHING = 1_500
 const PARK_MS = 1_000
 /** A partition that was not appended to for this long gives back what was allocated ahead of its tail. */
 const IDLE_MS = 10_000
@@ -82,7 +84,7 @@ class WriterLoop {
         continue
       }
       if (this.#memory.stopPhase >= STOP_PHASE.writers && this.#settle === undefined && this.#quiet) break
-      if (++idlePasses < SPIN_PASSES) continue
+      if (++idlePasses < (this.#services.isFlushing ? SPIN_PASSES_FLUSHING : SPIN_PASSES)) continue
       this.#park()
       idlePasses = 0
     }

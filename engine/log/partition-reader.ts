@@ -376,12 +376,16 @@ export class PartitionReader {
     for (const segment of before.values()) segment.release()
   }
 
-  /** Runs a look-up again when the partition changed under it. */
+  /**
+   * Runs a look-up again when the partition changed under it. Also one that found something: the entry of a segment that was
+   * removed meanwhile may describe another segment by now, so that records seem to be missing.
+   */
   #retrying<T>(lookUp: () => T): T {
     for (let attempt = 0; ; attempt++) {
       const generation = this.#control.get(this.location.slot, SLOT.generation)
       try {
-        return lookUp()
+        const found = lookUp()
+        if (attempt >= ATTEMPTS || this.#control.get(this.location.slot, SLOT.generation) === generation) return found
       } catch (error) {
         this.#demandOnline()
         const changed =

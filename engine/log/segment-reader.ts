@@ -10,9 +10,8 @@
  * The CRC of a batch is checked the first time that this thread reads the batch, and then remembered: memory that was
  * right once is not checked again.
  */
-import { statSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileError, MillraceError } from '../base/errors.ts'
+import { MillraceError } from '../base/errors.ts'
 import { MIB } from '../base/limits.ts'
 import { segmentFileName } from '../format/file-names.ts'
 import { floorOffsetEntry, OFFSET_ENTRY, offsetEntryPosition } from '../format/offset-index.ts'
@@ -107,25 +106,15 @@ export class SegmentReader {
 
   #mapped(bytes: number): Mapping {
     if (this.#mapping !== undefined && this.#mapping.bytes >= bytes) return this.#mapping
+    const mapping = Mapping.ofWhole(this.path)
+    if (mapping === undefined || mapping.bytes < bytes) {
+      mapping?.release()
+      const position = mapping?.bytes ?? 0
+      throw new MillraceError('CORRUPT_BATCH', { path: this.path, position, reason: 'file is shorter than published' })
+    }
     this.#mapping?.release()
-    const fileBytes = this.#fileBytes(this.path)
-    if (fileBytes < bytes) {
-      throw new MillraceError('CORRUPT_BATCH', {
-        path: this.path,
-        position: fileBytes,
-        reason: 'file is shorter than published',
-      })
-    }
-    this.#mapping = Mapping.ofPath(this.path, fileBytes)
-    return this.#mapping
-  }
-
-  #fileBytes(path: string): number {
-    try {
-      return statSync(path).size
-    } catch (error) {
-      throw fileError(error, { path })
-    }
+    this.#mapping = mapping
+    return mapping
   }
 
   /**
@@ -221,11 +210,13 @@ export class SegmentReader {
   /** Index windows are looked at only in here, so they are unmapped by hand. */
   #indexFile(file: IndexFile | undefined, suffix: 'index' | 'timeindex', bytes: number): IndexFile {
     if (file !== undefined && file.region.length >= bytes) return file
-    file?.mapping.release()
     const path = join(this.#directory, segmentFileName(this.baseOffset, suffix))
-    const fileBytes = this.#fileBytes(path)
-    if (fileBytes < bytes) throw new MillraceError('CORRUPT_INDEX', { path, fileBytes, neededBytes: bytes })
-    const mapping = Mapping.ofPath(path, fileBytes)
+    const mapping = Mapping.ofWhole(path)
+    if (mapping === undefined || mapping.bytes < bytes) {
+      mapping?.release()
+      throw new MillraceError('CORRUPT_INDEX', { path, fileBytes: mapping?.bytes ?? 0, neededBytes: bytes })
+    }
+    file?.mapping.release()
     return { mapping, region: mapping.region }
   }
 

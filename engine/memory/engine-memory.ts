@@ -13,9 +13,9 @@
  * The words in a SharedArrayBuffer, for what only threads of this process do: waking, stopping, mail counts, the indexer's
  * dirty bits, and readers that wait at the tail. Threads are numbered: writers from 0, then the services.
  */
-import { renameSync, rmSync } from 'node:fs'
+import { existsSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileError, MillraceError } from '../base/errors.ts'
+import { fileError, isMillraceError, MillraceError } from '../base/errors.ts'
 import { PARTITIONS_MAX, SEGMENTS_MAX, WRITERS_MAX } from '../base/limits.ts'
 import { ControlBlock, SLOT } from './control-block.ts'
 import { Mapping } from './mapping.ts'
@@ -63,11 +63,9 @@ export interface EngineMemoryHandle {
 export function createEngineMemory(directory: string): EngineMemoryHandle {
   const path = join(directory, CONTROL_FILE)
   const temporary = `${path}.new`
-  // The old one goes first: on a full disk its room is needed.
-  rmSync(path, { force: true })
   rmSync(temporary, { force: true })
   try {
-    const mapping = Mapping.create(temporary, FILE_BYTES, true)
+    const mapping = reserve(temporary, path)
     const header = new BigInt64Array(mapping.region.bytes.buffer, 0, HEADER_BYTES / 8)
     header[HEADER.version] = VERSION
     Atomics.store(header, HEADER.magic, MAGIC)
@@ -78,6 +76,18 @@ export function createEngineMemory(directory: string): EngineMemoryHandle {
     throw fileError(error, { path })
   }
   return { path, words: new SharedArrayBuffer(WORDS * 4) }
+}
+
+/** A full disk may not have room for both files at once, and what would make room needs the engine to run. */
+function reserve(temporary: string, replaced: string): Mapping {
+  try {
+    return Mapping.create(temporary, FILE_BYTES, true)
+  } catch (error) {
+    if (!isMillraceError(error, 'DISK_FULL') || !existsSync(replaced)) throw error
+    rmSync(temporary, { force: true })
+    rmSync(replaced)
+    return Mapping.create(temporary, FILE_BYTES, true)
+  }
 }
 
 /** Before the rest is mapped: a control file of another format may have another length. */

@@ -63,16 +63,26 @@ export class Mapping {
    * @throws IO_ERROR with the path: its cause is ENOENT when the file is gone, `fileBytes` says that it is too short
    */
   static ofPath(path: string, bytes: number, writable = false): Mapping {
-    let fd: number
-    try {
-      fd = openSync(path, writable ? 'r+' : 'r')
-    } catch (error) {
-      throw fileError(error, { path })
-    }
+    const fd = openFile(path, writable)
     try {
       const fileBytes = fstatSync(fd).size
       if (fileBytes < bytes) throw new MillraceError('IO_ERROR', { path, bytes, fileBytes })
       return Mapping.ofFile(fd, bytes, writable)
+    } finally {
+      closeSync(fd)
+    }
+  }
+
+  /**
+   * Opens, maps and closes a file as long as it is, undefined when it is empty. Whoever owns it may cut it in this moment or
+   * later: bytes behind what is known to stay must not be touched.
+   * @throws IO_ERROR with the path; its cause is ENOENT when the file is gone
+   */
+  static ofWhole(path: string): Mapping | undefined {
+    const fd = openFile(path, false)
+    try {
+      const { size } = fstatSync(fd)
+      return size === 0 ? undefined : Mapping.ofFile(fd, size, false)
     } finally {
       closeSync(fd)
     }
@@ -152,6 +162,14 @@ export class Mapping {
     if (counts.unmapped) return
     pinnedBytes -= counts.bytes
     discard(counts)
+  }
+}
+
+function openFile(path: string, writable: boolean): number {
+  try {
+    return openSync(path, writable ? 'r+' : 'r')
+  } catch (error) {
+    throw fileError(error, { path })
   }
 }
 

@@ -1,7 +1,7 @@
 import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, expect, test } from 'vitest'
-import { isMillraceError } from '../../../engine/base/errors.ts'
+import { afterAll, expect, test, vi } from 'vitest'
+import { isMillraceError, MillraceError } from '../../../engine/base/errors.ts'
 import { Random, testSeed } from '../../../engine/base/random.ts'
 import { segmentFileName } from '../../../engine/format/file-names.ts'
 import { floorOffsetEntry, offsetEntryPosition } from '../../../engine/format/offset-index.ts'
@@ -23,6 +23,16 @@ import {
   sizeOf,
   temporaryDirectories,
 } from './recovery-fixture.ts'
+
+const disk = vi.hoisted(() => ({ isFull: false }))
+vi.mock('../../../engine/memory/libc.ts', async original => {
+  const libc = await original<typeof import('../../../engine/memory/libc.ts')>()
+  const allocate: typeof libc.allocate = (...args) => {
+    if (disk.isFull) throw new MillraceError('DISK_FULL', { call: 'fallocate' })
+    libc.allocate(...args)
+  }
+  return { ...libc, allocate }
+})
 
 const random = new Random(testSeed())
 const seed = `MILLRACE_SEED=${random.seed}`
@@ -306,5 +316,29 @@ test('a rebuilt index replaces the files, and leads behind damage', () => {
       expect(batches.some(batch => batch.position === entry.position && entry.position !== position)).toBe(true)
     }
     expect(readFileSync(path(directory, baseOffset, 'index')).length).toBe(counts.offsetEntries * 8)
+  }
+})
+
+test('a full disk is an error before any store, and the next call goes on where it stopped', () => {
+  for (let round = 0; round < 20; round++) {
+    const segment = makeSegment()
+    const { baseOffset, batches } = segment
+    const log = logOf(segment)
+    const model = modelIndex(baseOffset, batches)
+    if (model.offsets.length === 0) continue
+    const directory = directories.next()
+    const writer = writerFor(directory, baseOffset)
+    disk.isFull = true
+    try {
+      expect(() => writer.extend(log, log.length), seed).toThrow('DISK_FULL')
+      expect(writer.counts).toMatchObject({ offsetEntries: 0, timeEntries: 0 })
+      expect(writer.counts.indexedPosition).toBe(model.offsets[0]?.position)
+      expect(() => writer.extend(log, log.length)).toThrow('DISK_FULL')
+    } finally {
+      disk.isFull = false
+    }
+    writer.extend(log, log.length)
+    writer.finish()
+    expect(readIndexFiles(directory, baseOffset), seed).toEqual(model)
   }
 })

@@ -93,7 +93,7 @@ describe('the data file', () => {
         refused++
       }
     }
-    expect(refused).toBeGreaterThan(bytes.length / PAGE_BYTES / 2)
+    expect(refused).toBeGreaterThan(bytes.length / PAGE_BYTES / 3) // the file ends with room for pages to come
   })
 
   test('of another data version is CORRUPT_STORE with that version', async () => {
