@@ -3,17 +3,18 @@
  * that made it. `send` takes messages in the shape that Node's Kafka users know and waits for room; an `Appender` is the
  * synchronous hot path, which says `false` when there is none.
  */
+import { setImmediate } from 'node:timers/promises'
 import { MillraceError } from '../engine/base/errors.ts'
 import type { ClientLink } from '../engine/broker/client-link.ts'
-import type { ClientPartition, ClientTopic } from '../engine/broker/topic-metadata.ts'
+import type { ClientPartition } from '../engine/broker/topic-metadata.ts'
 import type { RecordHeader } from '../engine/format/record.ts'
 import { RECORD_BYTES_MIN, recordBytesMax } from '../engine/format/record-batch.ts'
 import { Appender } from './appender.ts'
 import { toBytes, toHeaders } from './messages.ts'
-import { partitionForKey } from './partitioner.ts'
 import { type Batch, type Delivery, ProducerCore } from './producer-core.ts'
 import { checkAcks, type ResolvedProducerOptions, resolveProducerOptions } from './producer-options.ts'
 import { SendTracker } from './send-tracker.ts'
+import { choosePartition, type TopicBatches } from './topic-batches.ts'
 import type { Acks, Message, ProducerOptions, RecordMetadata, SendRequest } from './types.ts'
 
 const BATCH_HEADER_BYTES = 61
@@ -23,14 +24,6 @@ const RECORD_BYTES_SPREAD = recordBytesMax(0, 0) - RECORD_BYTES_MIN
 const WATCH_MS = 100
 /** Longest park between two looks at the rings; wake-ups come long before. */
 const PARK_MS = 1_000
-
-interface TopicBatches {
-  readonly metadata: ClientTopic
-  /** Open batch of each partition. */
-  readonly open: (Batch | undefined)[]
-  /** Where records without a key go until that batch is full. */
-  sticky: number
-}
 
 export class Producer {
   readonly #core: ProducerCore
@@ -124,6 +117,7 @@ export class Producer {
         next = appended
       }
     } catch (error) {
+      await setImmediate() // a caller that tries again at once must not keep the event loop from what would help it
       tracker.failed(error)
     }
   }
@@ -150,18 +144,6 @@ export class Producer {
     return messages.length
   }
 
-  #choose(topic: TopicBatches, key: Uint8Array | null, given: number | undefined): number {
-    const { partitions } = topic.metadata
-    if (given !== undefined) {
-      if (partitions[given] === undefined) {
-        throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', { topic: topic.metadata.topic, partition: given })
-      }
-      return given
-    }
-    if (key !== null) return partitionForKey(key, partitions.length)
-    return topic.sticky
-  }
-
   /**
    * Appends one record to the open batch of its partition.
    * @param given the partition, if the caller has chosen one
@@ -176,11 +158,11 @@ export class Producer {
     headers: readonly RecordHeader[] | undefined,
     delivery: Delivery | undefined,
   ): number {
-    let partition = this.#choose(topic, key, given)
+    let partition = choosePartition(topic, key, given)
     let batch = topic.open[partition]
     if (batch !== undefined && !batch.encoder.append(timestamp, key, value, headers)) {
       this.#seal(topic, partition, batch)
-      partition = this.#choose(topic, key, given) // without a key the next one, now that this batch is full
+      partition = choosePartition(topic, key, given) // without a key the next one, now that this batch is full
       batch = topic.open[partition]
       if (batch !== undefined && !batch.encoder.append(timestamp, key, value, headers)) {
         this.#seal(topic, partition, batch)
@@ -299,17 +281,17 @@ export class Producer {
   async appender(topic: string, partition?: number): Promise<Appender> {
     this.#demandOpen()
     const batches = await this.#topic(topic)
-    if (partition !== undefined) this.#choose(batches, null, partition)
+    if (partition !== undefined) choosePartition(batches, null, partition)
     const current = (): TopicBatches => this.#topics.get(topic) as TopicBatches
     return new Appender({
       append: (timestamp, key, value) => {
         this.#demandOpen()
         return this.#append(current(), partition, timestamp, key, value, undefined, undefined) !== -1
       },
-      openBatch: () => current().open[this.#choose(current(), null, partition)],
+      openBatch: () => current().open[choosePartition(current(), null, partition)],
       submit: (bytes, recordCount, flags) => {
         this.#demandOpen()
-        return this.#submit(current(), this.#choose(current(), null, partition), bytes, recordCount, flags)
+        return this.#submit(current(), choosePartition(current(), null, partition), bytes, recordCount, flags)
       },
       hasPartition: partition !== undefined,
     })

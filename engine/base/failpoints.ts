@@ -1,8 +1,8 @@
 /**
  * Named places where a test makes the engine die or fail, beside each step that a crash could split. They are set in
  * the environment variable `MILLRACE_FAILPOINTS` as `name=action[@count]` with commas between, where `action` is
- * `kill` (SIGKILL to the process), `throw` (an error in this thread) or `delay:MS`, and `count` is on which pass it acts (default 1).
- * Without the variable a failpoint is one comparison.
+ * `kill` (SIGKILL to the process), `exit` (the end of this thread), `throw` (an error in this thread) or `delay:MS`, and `count` is on
+ * which pass of this thread it acts (default 1). Without the variable a failpoint is one comparison.
  */
 import { MillraceError } from './errors.ts'
 import { invariant } from './invariant.ts'
@@ -42,7 +42,7 @@ function parse(text: string | undefined): Map<string, Armed> | undefined {
   if (text === undefined || text === '') return undefined
   const points = new Map<string, Armed>()
   for (const entry of text.split(',')) {
-    const match = /^([a-z-]+)=(kill|throw|delay:\d+)(?:@(\d+))?$/.exec(entry.trim())
+    const match = /^([a-z-]+)=(kill|exit|throw|delay:\d+)(?:@(\d+))?$/.exec(entry.trim())
     if (match === null || !(FAILPOINTS as readonly string[]).includes(match[1] as string)) {
       throw new MillraceError('INVALID_ARGUMENT', { variable: 'MILLRACE_FAILPOINTS', entry })
     }
@@ -69,6 +69,7 @@ function pass(name: Failpoint): void {
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10_000) // the signal arrives while this thread waits
     invariant(false, 'SIGKILL did not arrive')
   }
+  if (point.action === 'exit') process.exit(1)
   if (point.action === 'throw') throw new Error(`failpoint ${name}`)
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, Number(point.action.slice('delay:'.length)))
 }

@@ -7,12 +7,13 @@ import { randomUUID } from 'node:crypto'
 import { EventEmitter } from 'node:events'
 import { readdirSync, readFileSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { fileError, fromErrorData, isMillraceError, MillraceError } from '../base/errors.ts'
 import { checkTopicName } from '../format/file-names.ts'
 import type { DetachedPartition, WorkerEvent } from '../log/mail.ts'
 import type { PartitionLocation } from '../log/partition-reader.ts'
 import type { RecoveryReport } from '../log/recovery-types.ts'
-import { checkTopicConfigs, effectiveTopicConfig, parseTopicConfig } from '../log/topic-config.ts'
+import { checkTopicConfigs, demandTopicConfigKey, effectiveTopicConfig, parseTopicConfig } from '../log/topic-config.ts'
 import { createEngineMemory, EngineMemory } from '../memory/engine-memory.ts'
 import type { CheckpointEntry } from '../store/checkpoints.ts'
 import type { ClampedOffset } from '../store/offsets.ts'
@@ -41,6 +42,10 @@ export interface BrokerEvents {
 
 const DELETED_SUFFIX = '-delete'
 
+/** Of the recovery after a writer died. Only the death of further threads makes one fail. */
+const RECOVERY_ATTEMPTS = 10
+const RECOVERY_PAUSE_MS = 20
+
 export class Broker extends EventEmitter<BrokerEvents> {
   readonly directory: string
   readonly options: ResolvedOptions
@@ -57,6 +62,8 @@ export class Broker extends EventEmitter<BrokerEvents> {
   readonly #background = new Set<Promise<unknown>>()
   /** Operations on topics, one at a time. */
   #adminQueue: Promise<unknown> = Promise.resolve()
+  /** Recoveries after writers died, one at a time. */
+  #recovering: Promise<unknown> = Promise.resolve()
   #closing: Promise<void> | undefined
   #sound = true
 
@@ -79,6 +86,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
         this.#sound = false
         this.emit('partitionFailed', partition, error)
       },
+      mending: work => this.#inBackground(work),
     })
   }
 
@@ -94,7 +102,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
         await broker.#start()
       } catch (error) {
         broker.#sound = false
-        await broker.#shutDown()
+        await broker.#shutDown().catch(() => undefined) // what it could not start with is what is told
         throw error
       }
       return broker
@@ -212,7 +220,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
     return this.#administer(async () => {
       const config = { ...this.#stored(topic).config }
       for (const [key, value] of Object.entries(entries)) {
-        if (value === null) delete config[key]
+        if (value === null) delete config[demandTopicConfigKey(key)]
         else Object.assign(config, checkTopicConfigs({ [key]: value }))
       }
       this.store.topics.setConfig(topic, config)
@@ -309,8 +317,8 @@ export class Broker extends EventEmitter<BrokerEvents> {
   }
 
   #stored(topic: string): NamedTopic {
-    const stored = this.store.topics.get(topic)
-    if (stored === undefined || !this.#byTopic.has(topic)) throw unknownTopic(topic)
+    const stored = this.#byTopic.has(topic) ? this.store.topics.get(topic) : undefined
+    if (stored === undefined) throw unknownTopic(topic)
     return { topic, ...stored }
   }
 
@@ -405,8 +413,22 @@ export class Broker extends EventEmitter<BrokerEvents> {
   async #writerCrashed(writer: number, error: unknown): Promise<void> {
     this.#sound = false
     this.producers.writerDied(writer)
-    await this.#partitions.recoverWriter(writer)
+    const turn = this.#recovering.then(() => this.#recoverWriter(writer))
+    this.#recovering = turn.catch(() => undefined)
+    await turn
     this.emit('writerRestarted', writer, new MillraceError('WRITER_CRASHED', { writer }, error))
+  }
+
+  /** Another thread that is needed for it may die meanwhile; it is replaced as well, and then this is tried again. */
+  async #recoverWriter(writer: number): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#partitions.recoverWriter(writer)
+      } catch (error) {
+        if (attempt === RECOVERY_ATTEMPTS) throw error
+        await setTimeout(RECOVERY_PAUSE_MS * attempt)
+      }
+    }
   }
 
   // ── the end ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -421,14 +443,17 @@ export class Broker extends EventEmitter<BrokerEvents> {
     for (const timer of this.#timers) clearInterval(timer)
     this.#partitions.stop()
     while (this.#background.size > 0) await Promise.all(this.#background)
-    let closed: DetachedPartition[] = []
     try {
       await this.#settle()
     } finally {
-      closed = await this.#threads.stop()
-      await this.#leaveMarker(closed)
-      this.memory.markClosed()
-      this.memory.release()
+      const closed = await this.#threads.stop()
+      try {
+        await this.#leaveMarker(closed) // a full disk may refuse it: then the next start recovers
+      } finally {
+        await this.store.close()
+        this.memory.markClosed()
+        this.memory.release()
+      }
     }
   }
 
@@ -457,12 +482,11 @@ export class Broker extends EventEmitter<BrokerEvents> {
     }
     await this.store.checkpoints.put(entries)
     if (this.#sound) await this.store.markCleanShutdown({ bootId: bootId(), atMs: Date.now() })
-    await this.store.close()
   }
 }
 
 const unknownTopic = (topic: string): MillraceError =>
-  new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', { topic: topic.slice(0, 64) })
+  new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', { topic: String(topic).slice(0, 64) })
 
 /** Identity of this boot of the machine. */
 function bootId(): string {

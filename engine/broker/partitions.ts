@@ -7,19 +7,21 @@
  */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout } from 'node:timers/promises'
 import type { TopicId } from '../base/brands.ts'
 import { type ErrorData, fileError, fromErrorData, isMillraceError, MillraceError } from '../base/errors.ts'
+import { invariant } from '../base/invariant.ts'
 import { PARTITIONS_MAX } from '../base/limits.ts'
 import { partitionDirectory } from '../format/file-names.ts'
+import type { RecoverItem } from '../log/jobs.ts'
 import type { DetachedPartition, LeftOpen, ServedPartition } from '../log/mail.ts'
 import type { PartitionLocation } from '../log/partition-reader.ts'
 import type { RecoveryReport, RecoveryRequest, RecoveryResult } from '../log/recovery-types.ts'
 import type { TopicConfig } from '../log/topic-config.ts'
 import { statusOf } from '../memory/append-channel.ts'
-import { INDEX_LOCK, SLOT, STATE } from '../memory/control-block.ts'
+import { type ControlBlock, INDEX_LOCK, SLOT, STATE } from '../memory/control-block.ts'
 import { type EngineMemory, SERVICE } from '../memory/engine-memory.ts'
 import type { CheckpointEntry, PartitionCheckpoint } from '../store/checkpoints.ts'
+import { Mending, mayPass } from './mending.ts'
 import type { Threads } from './threads.ts'
 import type { WorkerLoop } from './worker-loop.ts'
 
@@ -44,14 +46,12 @@ export interface PartitionToOpen {
 export interface PartitionEvents {
   recovered(partition: PartitionLocation, reports: readonly RecoveryReport[], logEndOffset: number): void
   failed(partition: PartitionLocation, error: MillraceError): void
+  /** What goes on in the background; `stop` ends it. */
+  mending(work: Promise<void>): void
 }
 
 /** Partitions of one recovery job: enough to share its start, few enough to spread over the threads. */
 const RECOVERY_BATCH = 16
-
-/** Before a repair that failed is tried again; doubles up to the longest. */
-const REPAIR_PAUSE_MS = 200
-const REPAIR_PAUSE_MAX_MS = 2_000
 
 export class Partitions {
   readonly #directory: string
@@ -61,12 +61,7 @@ export class Partitions {
   readonly #hosted = new Map<number, HostedPartition>()
   readonly #freeSlots: number[] = []
   #unusedSlot = 0
-  /** Repairs under way, by slot. */
-  readonly #repairs = new Map<number, Promise<void>>()
-  /** Partitions that are taken down for good. */
-  readonly #removing = new WeakSet<HostedPartition>()
-  readonly #stopping = Promise.withResolvers<void>()
-  #isStopping = false
+  readonly #mending = new Mending()
 
   constructor(directory: string, memory: EngineMemory, threads: Threads, events: PartitionEvents) {
     this.#directory = directory
@@ -169,11 +164,25 @@ export class Partitions {
     const outcomes = await this.#threads.runJob({ kind: 'recover', items })
     await Promise.all(
       hosted.map(async (partition, index) => {
-        const outcome = outcomes[index]
-        if (outcome !== undefined && 'result' in outcome) await this.#adopt(partition, outcome.result)
-        else this.#markFailed(partition, outcome?.error ?? { code: 'IO_ERROR', details: {} })
+        const outcome = outcomes[index] ?? { error: { code: 'IO_ERROR', details: {} } }
+        if ('result' in outcome) return this.#adopt(partition, outcome.result)
+        this.#markFailed(partition, outcome.error)
+        if (mayPass(outcome.error.code)) this.#recoverLater(partition, items[index] as RecoverItem)
       }),
     )
+  }
+
+  #recoverLater(partition: HostedPartition, item: RecoverItem): void {
+    const attempt = (): Promise<void> => this.#recoverAgain(partition, item)
+    const failed = (error: ErrorData): void => this.#markFailed(partition, error)
+    this.#events.mending(this.#mending.begin(partition.slot, attempt, failed, 'later'))
+  }
+
+  async #recoverAgain(partition: HostedPartition, item: RecoverItem): Promise<void> {
+    const [outcome] = await this.#threads.runJob({ kind: 'recover', items: [item] })
+    invariant(outcome !== undefined, 'a job answers for each of its items')
+    if ('error' in outcome) throw fromErrorData(outcome.error)
+    await this.#adopt(partition, outcome.result)
   }
 
   async #adopt(partition: HostedPartition, result: RecoveryResult): Promise<void> {
@@ -204,8 +213,9 @@ export class Partitions {
     const { control } = this.#memory
     control.set(partition.slot, SLOT.failure, statusOf(data.code))
     control.set(partition.slot, SLOT.state, STATE.failed)
+    const isNews = partition.failure?.code !== data.code
     partition.failure = fromErrorData(data)
-    this.#events.failed(partition, partition.failure)
+    if (isNews) this.#events.failed(partition, partition.failure)
   }
 
   /** The writer and the services let go of a partition. Undefined when the writer did not have it. */
@@ -243,8 +253,7 @@ export class Partitions {
   async remove(partitions: readonly HostedPartition[]): Promise<void> {
     await Promise.all(
       partitions.map(async partition => {
-        this.#removing.add(partition)
-        await this.#repairs.get(partition.slot)
+        await this.#mending.stop(partition.slot)
         await this.#detach(partition, false)
         this.#release(partition)
       }),
@@ -259,82 +268,69 @@ export class Partitions {
     this.#freeSlots.push(slot)
   }
 
-  /**
-   * After a failed flush: keeps what is trusted, rewritten into files that are synced, and brings the partition up again. As long
-   * as the disk does not let it, it is tried again and again, until the partition is removed or the engine closes.
-   */
+  /** After a failed flush: keeps what is trusted, rewritten into files that are synced, and brings the partition up again. */
   async repair(slot: number, slotGeneration: number): Promise<void> {
     const partition = this.#hosted.get(slot)
-    if (partition === undefined || partition.slotGeneration !== slotGeneration || this.#repairs.has(slot)) return
-    const work = this.#repair(partition).finally(() => this.#repairs.delete(slot))
-    this.#repairs.set(slot, work)
-    await work
-  }
-
-  async #repair(partition: HostedPartition): Promise<void> {
+    if (partition === undefined || partition.slotGeneration !== slotGeneration || this.#mending.has(slot)) return
     const described = await this.#detach(partition, false)
     if (described === undefined) return
     const { flushedOffset, logEndOffset, logStartOffset, segments } = described
     const keepOffset = partition.config.durable ? flushedOffset : logEndOffset
     const request = { ...recoveryRequest(partition, undefined, false), recoveryPoint: flushedOffset, logStartOffset }
     const item = { directory: partition.directory, keepOffset, flushedOffset, segments, request }
-    for (
-      let pauseMs = REPAIR_PAUSE_MS;
-      !this.#givingUp(partition);
-      pauseMs = Math.min(2 * pauseMs, REPAIR_PAUSE_MAX_MS)
-    ) {
+    const attempt = async (): Promise<void> => {
+      this.#serve([partition])
       try {
-        this.#serve([partition])
         await this.#adopt(partition, await this.#threads.runJob({ kind: 'repair', item }))
-        return
       } catch (error) {
-        this.#markFailed(partition, { code: 'FLUSH_FAILED', details: { flushedOffset }, cause: String(error) })
+        throw new MillraceError('FLUSH_FAILED', { flushedOffset }, error)
       }
-      await Promise.race([setTimeout(pauseMs, undefined, { ref: false }), this.#stopping.promise])
     }
+    await this.#mending.begin(partition.slot, attempt, error => this.#markFailed(partition, error), 'now')
   }
 
-  #givingUp(partition: HostedPartition): boolean {
-    return this.#isStopping || this.#removing.has(partition)
-  }
-
-  /** No repair is begun again: the engine closes. */
+  /** The engine closes: nothing is attempted again. */
   stop(): void {
-    this.#isStopping = true
-    this.#stopping.resolve()
+    this.#mending.stopAll()
   }
 
-  /** After a writer died: closes what it had open, recovers its partitions from their flushed offsets, starts another. */
+  /**
+   * After a writer died: starts another and gives it the partitions, recovered from their flushed offsets. May be called again
+   * after it failed half-way, and does nothing where nothing is to be done. One call at a time.
+   */
   async recoverWriter(writer: number): Promise<void> {
+    if (this.#threads.writer(writer).ended) await this.#replaceWriter(writer)
+    const waiting = this.#ofWriter(writer).filter(({ failure }) => failure?.code === 'WRITER_CRASHED')
+    const checkpoints = waiting.map(({ slot }) => checkpointOf(this.#memory, slot))
+    await this.#recover(waiting, checkpoints, false)
+  }
+
+  #ofWriter(writer: number): HostedPartition[] {
+    return [...this.#hosted.values()].filter(partition => partition.writer === writer)
+  }
+
+  async #replaceWriter(writer: number): Promise<void> {
     const { control } = this.#memory
-    const mine = [...this.#hosted.values()].filter(partition => partition.writer === writer)
-    const left: LeftOpen[] = []
-    const checkpoints: PartitionCheckpoint[] = []
-    for (const { slot } of mine) {
-      const fd = control.get(slot, SLOT.activeFd) - 1
-      const address = control.get(slot, SLOT.activeAddress)
-      if (fd >= 0 && address !== 0) left.push({ fd, address, mappedBytes: control.get(slot, SLOT.activeMappedBytes) })
-      checkpoints.push(checkpointOf(this.#memory, slot))
-    }
-    await Promise.all(
-      mine.map(({ slot }) => this.#threads.service('indexer').request({ kind: 'detach', slot, cut: false })),
-    )
+    const mine = this.#ofWriter(writer)
+    await Promise.all(mine.map(({ slot }) => this.#mending.stop(slot)))
+    const indexer = this.#threads.service('indexer')
+    await Promise.all(mine.map(({ slot }) => indexer.request({ kind: 'detach', slot, cut: false })))
+    const left = mine.map(({ slot }) => takeLeftOpen(control, slot)).filter(open => open !== undefined)
     const rings = this.#threads.replaceRings(writer)
     // The janitor first: it may still be allocating on a descriptor that the flusher then closes.
     await this.#threads.service('janitor').request({ kind: 'rings', writer, ring: rings.janitor, left: [] })
     await this.#threads.service('flusher').request({ kind: 'rings', writer, ring: rings.flusher, left })
-    for (const { slot } of mine) {
-      control.set(slot, SLOT.activeFd, 0)
-      control.set(slot, SLOT.activeAddress, 0)
+    for (const partition of mine) {
+      const { slot } = partition
       control.set(slot, SLOT.indexLock, INDEX_LOCK.free)
       // What is sent before the new writer has adopted the partition is to be sent again.
       control.set(slot, SLOT.failure, statusOf('WRITER_CRASHED'))
+      partition.failure = new MillraceError('WRITER_CRASHED', { writer })
       // The thread may have died inside a change: readers must not wait for its end for ever.
       if (control.get(slot, SLOT.generation) % 2 !== 0) control.endChange(slot)
     }
     this.#threads.restartWriter(writer)
     this.#serve(mine)
-    await this.#recover(mine, checkpoints, false)
   }
 
   /** Recovery points as they are now, for the store. */
@@ -342,6 +338,15 @@ export class Partitions {
     const { topicId, slot } = partition
     return { topicId, partition: partition.partition, checkpoint: checkpointOf(this.#memory, slot) }
   }
+}
+
+/** What a dead writer had open in a slot. Taken once: closed twice it would be another file that is closed. */
+function takeLeftOpen(control: ControlBlock, slot: number): LeftOpen | undefined {
+  const fd = control.get(slot, SLOT.activeFd) - 1
+  const address = control.get(slot, SLOT.activeAddress)
+  control.set(slot, SLOT.activeFd, 0)
+  control.set(slot, SLOT.activeAddress, 0)
+  return fd >= 0 && address !== 0 ? { fd, address, mappedBytes: control.get(slot, SLOT.activeMappedBytes) } : undefined
 }
 
 function checkpointOf(memory: EngineMemory, slot: number): PartitionCheckpoint {

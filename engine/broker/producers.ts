@@ -49,7 +49,12 @@ export class Producers {
     const producerId = this.#nextId++
     const channels = Array.from({ length: this.#threads.writerCount }, () => channelBuffer())
     this.#attached.set(producerId, { memory, channels })
-    await Promise.all(channels.map((_, writer) => this.#tell(producerId, writer)))
+    try {
+      await Promise.all(channels.map((_, writer) => this.#tell(producerId, writer)))
+    } catch (error) {
+      await this.detach(producerId) // the writers that did answer let go of it again
+      throw error
+    }
     return { producerId, channels }
   }
 
@@ -74,7 +79,13 @@ export class Producers {
     if (!this.#attached.delete(producerId)) return
     const writers = Array.from({ length: this.#threads.writerCount }, (_, writer) => this.#threads.writer(writer))
     await Promise.all(
-      writers.map(writer => (writer.ended ? undefined : writer.request({ kind: 'detach-producer', producerId }))),
+      writers.map(async writer => {
+        try {
+          if (!writer.ended) await writer.request({ kind: 'detach-producer', producerId })
+        } catch (error) {
+          if (!writer.ended) throw error // else it let go by dying
+        }
+      }),
     )
   }
 

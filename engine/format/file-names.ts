@@ -47,10 +47,11 @@ export function parsePartitionDirectory(name: string): { topic: string; partitio
 export function checkTopicName(topic: string): void {
   const reason = topicNameFault(topic)
   if (reason === undefined) return
-  throw new MillraceError('INVALID_TOPIC_NAME', { topic: topic.slice(0, QUOTED_CHARACTERS_MAX), reason })
+  throw new MillraceError('INVALID_TOPIC_NAME', { topic: String(topic).slice(0, QUOTED_CHARACTERS_MAX), reason })
 }
 
 function topicNameFault(topic: string): string | undefined {
+  if (typeof topic !== 'string') return 'not a text'
   if (topic.length === 0) return 'empty'
   if (topic.length > TOPIC_NAME_CHARACTERS_MAX) return `longer than ${TOPIC_NAME_CHARACTERS_MAX} characters`
   if (topic === '.' || topic === '..') return 'reserved'

@@ -11,7 +11,7 @@
  * right once is not checked again.
  */
 import { join } from 'node:path'
-import { MillraceError } from '../base/errors.ts'
+import { isMillraceError, MillraceError } from '../base/errors.ts'
 import { MIB } from '../base/limits.ts'
 import { segmentFileName } from '../format/file-names.ts'
 import { floorOffsetEntry, OFFSET_ENTRY, offsetEntryPosition } from '../format/offset-index.ts'
@@ -183,6 +183,7 @@ export class SegmentReader {
     const count = this.offsetEntries
     if (count === 0) return 0
     this.#offsets = this.#indexFile(this.#offsets, 'index', count * OFFSET_ENTRY.sizeBytes)
+    if (this.#offsets === undefined) return 0
     const { view } = this.#offsets.region
     const entry = floorOffsetEntry(view, count, offset - this.baseOffset)
     // Entries hold last offsets, so the batch that is wanted lies behind the floor, often with the next entry.
@@ -202,22 +203,32 @@ export class SegmentReader {
     const count = this.timeEntries
     if (count === 0) return this.baseOffset
     this.#times = this.#indexFile(this.#times, 'timeindex', count * TIME_ENTRY.sizeBytes)
+    if (this.#times === undefined) return this.baseOffset
     const { view } = this.#times.region
     const entry = floorTimeEntry(view, count, timestamp)
     return entry === -1 ? this.baseOffset : this.baseOffset + timeEntryRelativeOffset(view, entry)
   }
 
-  /** Index windows are looked at only in here, so they are unmapped by hand. */
-  #indexFile(file: IndexFile | undefined, suffix: 'index' | 'timeindex', bytes: number): IndexFile {
+  /**
+   * Index windows are looked at only in here, so they are unmapped by hand. Undefined when the file lacks entries that it should
+   * have, as while a recovery builds it anew: then the log is walked from its start.
+   */
+  #indexFile(file: IndexFile | undefined, suffix: 'index' | 'timeindex', bytes: number): IndexFile | undefined {
     if (file !== undefined && file.region.length >= bytes) return file
-    const path = join(this.#directory, segmentFileName(this.baseOffset, suffix))
-    const mapping = Mapping.ofWhole(path)
-    if (mapping === undefined || mapping.bytes < bytes) {
-      mapping?.release()
-      throw new MillraceError('CORRUPT_INDEX', { path, fileBytes: mapping?.bytes ?? 0, neededBytes: bytes })
-    }
     file?.mapping.release()
-    return { mapping, region: mapping.region }
+    const mapping = this.#mapIndex(join(this.#directory, segmentFileName(this.baseOffset, suffix)))
+    if (mapping !== undefined && mapping.bytes >= bytes) return { mapping, region: mapping.region }
+    mapping?.release()
+    return undefined
+  }
+
+  #mapIndex(path: string): Mapping | undefined {
+    try {
+      return Mapping.ofWhole(path)
+    } catch (error) {
+      if (!isMillraceError(error, 'IO_ERROR')) throw error
+      return undefined
+    }
   }
 
   /** Done with this segment; views that were handed out stay valid. */

@@ -67,15 +67,16 @@ export function isTopicConfigKey(key: string): key is TopicConfigKey {
   return Object.hasOwn(TOPIC_CONFIG_KEYS, key)
 }
 
+/** @throws INVALID_CONFIG */
+export function demandTopicConfigKey(key: string): TopicConfigKey {
+  if (isTopicConfigKey(key)) return key
+  const known = Object.keys(TOPIC_CONFIG_KEYS).join(' ')
+  throw new MillraceError('INVALID_CONFIG', { key: key.slice(0, 64), known })
+}
+
 /** Checks one value and returns it as text. @throws INVALID_CONFIG */
 export function checkTopicConfig(key: string, value: string | number | boolean): string {
-  if (!isTopicConfigKey(key)) {
-    throw new MillraceError('INVALID_CONFIG', {
-      key: key.slice(0, 64),
-      known: Object.keys(TOPIC_CONFIG_KEYS).join(' '),
-    })
-  }
-  const spec = TOPIC_CONFIG_KEYS[key]
+  const spec = TOPIC_CONFIG_KEYS[demandTopicConfigKey(key)]
   const text = String(value)
   if (spec.kind === 'choice') {
     if (!(spec.choices as readonly string[]).includes(text)) {

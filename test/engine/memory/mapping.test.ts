@@ -4,6 +4,7 @@ import {
   ftruncateSync,
   mkdtempSync,
   openSync,
+  readdirSync,
   readFileSync,
   statSync,
   unlinkSync,
@@ -12,8 +13,8 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { createEngineMemory } from '../../../engine/memory/engine-memory.ts'
+import { afterEach, describe, expect, test } from 'vitest'
+import { CONTROL_FILE, createEngineMemory } from '../../../engine/memory/engine-memory.ts'
 import { PAGE_BYTES, punchHole } from '../../../engine/memory/libc.ts'
 import { foreignRegion, Mapping, mappingStatistics } from '../../../engine/memory/mapping.ts'
 import { makeFolder, mountTmpfs } from './folders.ts'
@@ -153,6 +154,19 @@ describe('files', () => {
     )
     expect(keep(Mapping.ofPath(path, 5)).region.bytes.toString()).toBe('short')
     expect(() => Mapping.ofPath(path, 0)).toThrow('empty file')
+  })
+
+  test('a file is mapped as long as it is, and an empty one not at all', () => {
+    const path = newPath()
+    expect(() => Mapping.ofWhole(path)).toThrow(
+      expect.objectContaining({ code: 'IO_ERROR', cause: expect.objectContaining({ code: 'ENOENT' }) }),
+    )
+    writeFileSync(path, '')
+    expect(Mapping.ofWhole(path)).toBeUndefined()
+    writeFileSync(path, 'x'.repeat(5_000))
+    const mapping = keep(Mapping.ofWhole(path) as Mapping)
+    expect([mapping.bytes, mapping.region.bytes.toString()]).toEqual([5_000, 'x'.repeat(5_000)])
+    expect(() => mapping.prefault(0, 1)).toThrow('only a writable mapping') // it is for reading
   })
 
   test('a punched hole reads as zeros through a mapping and leaves the rest and the length alone', () => {
@@ -320,13 +334,11 @@ describe.runIf(isLinux)('in a process of its own', () => {
 })
 
 describe('a full disk', () => {
-  const mounted = mountTmpfs(1 << 20)
-  if ('reason' in mounted) console.log(`skipped: tests on a full disk: ${mounted.reason}`)
-  const disk = 'folder' in mounted ? mounted.folder : ''
-  const on = test.skipIf('reason' in mounted)
+  const disk = mountTmpfs(1 << 20) ?? ''
+  const on = test.skipIf(disk === '')
 
-  beforeAll(() => {
-    if (disk !== '') expect(statSync(disk).dev).not.toBe(statSync(folder).dev)
+  on('it is a file system of its own', () => {
+    expect(statSync(disk).dev).not.toBe(statSync(folder).dev)
   })
 
   on('reserving is refused with DISK_FULL, what is there goes on, and works again once there is room', () => {
@@ -361,7 +373,28 @@ describe('a full disk', () => {
 
   on('a control file that does not fit leaves nothing behind', () => {
     expect(() => createEngineMemory(disk)).toThrow(expect.objectContaining({ code: 'DISK_FULL' }))
+    expect(readdirSync(disk)).toEqual([])
     const rest = keep(Mapping.create(join(disk, 'rest.log'), 960 << 10, true)) // all of it is free again
     rest.release()
+  })
+})
+
+describe('a nearly full disk', () => {
+  const disk = mountTmpfs(12 << 20) ?? ''
+
+  test.skipIf(disk === '')('a control file is made anew where there is no room for two of them', () => {
+    const { path } = createEngineMemory(disk)
+    const { size, ino } = statSync(path)
+    expect(2 * size).toBeGreaterThan(12 << 20) // else this shows nothing
+    const again = createEngineMemory(disk)
+    expect(again.path).toBe(path)
+    expect(statSync(path).ino).not.toBe(ino)
+    expect(readdirSync(disk)).toEqual([CONTROL_FILE])
+    // Whoever still has the old one mapped keeps its blocks: that is a full disk.
+    const old = keep(Mapping.ofWhole(path) as Mapping)
+    expect(() => createEngineMemory(disk)).toThrow(expect.objectContaining({ code: 'DISK_FULL' }))
+    expect(old.region.bytes.subarray(0, 8).every(byte => byte === 0)).toBe(false)
+    old.release()
+    expect(createEngineMemory(disk).path).toBe(path)
   })
 })
