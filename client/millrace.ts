@@ -127,7 +127,7 @@ export class Millrace {
    */
   async close(): Promise<void> {
     await Promise.allSettled([...this.#producers].map(producer => producer.close()))
-    this.#readers.unmapIdle()
+    this.#readers.close()
     await this.#engine.close()
   }
 

@@ -22,6 +22,7 @@ interface Pooled {
 export class ReaderPool {
   readonly #byKey = new Map<string, Pooled>()
   readonly #byReader = new WeakMap<PartitionReader, Pooled>()
+  #closed = false
 
   /** The reader for `key`, made when there is none. Balance with `giveBack`. */
   take(key: string, make: () => PartitionReader): PartitionReader {
@@ -37,8 +38,9 @@ export class ReaderPool {
     return pooled.reader
   }
 
-  /** Unmaps what nobody uses, now. */
-  unmapIdle(): void {
+  /** Unmaps what nobody uses, now, and from now on whatever is given back. */
+  close(): void {
+    this.#closed = true
     for (const { reader, users } of this.#byKey.values()) if (users === 0) reader.unmap()
   }
 
@@ -47,7 +49,8 @@ export class ReaderPool {
     invariant(pooled !== undefined && pooled.users > 0, 'a reader is given back as often as it was taken')
     pooled.users -= 1
     if (pooled.users > 0) return
-    pooled.timer = setTimeout(() => reader.unmap(), UNMAP_MS).unref()
+    if (this.#closed) reader.unmap()
+    else pooled.timer = setTimeout(() => reader.unmap(), UNMAP_MS).unref()
     const idle = [...this.#byKey.values()].filter(({ users }) => users === 0)
     for (const { key, reader: old } of idle.slice(0, Math.max(0, idle.length - IDLE_MAX))) {
       this.#byKey.delete(key)

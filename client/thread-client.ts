@@ -42,7 +42,7 @@ export class ThreadClient {
   /** Closes this thread's producers and gives the port back. */
   async close(): Promise<void> {
     await Promise.allSettled([...this.#producers].map(producer => producer.close()))
-    this.#readers.unmapIdle()
+    this.#readers.close()
     this.#link.close()
   }
 

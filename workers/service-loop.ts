@@ -26,7 +26,7 @@ export abstract class ServiceLoop {
   readonly #ends: ServiceEnd[]
 
   constructor(start: ServiceStart) {
-    this.memory = new EngineMemory(start.memory)
+    this.memory = new EngineMemory(start.memory, false, 'on release')
     this.#cell = this.memory.cell(start.thread)
     this.mailbox = new Mailbox(start.port as MessagePort, this.memory, start.thread)
     this.#ends = start.rings.map(ring => serviceEnd(ring))
@@ -43,6 +43,7 @@ export abstract class ServiceLoop {
     }
     this.stopped()
     this.mailbox.close()
+    this.memory.release()
   }
 
   #pass(): boolean {

@@ -69,7 +69,7 @@ class WriterLoop {
   #nextTickMs = 0
 
   constructor(start: WriterStart) {
-    this.#memory = new EngineMemory(start.memory)
+    this.#memory = new EngineMemory(start.memory, false, 'on release')
     this.#cell = this.#memory.cell(start.thread)
     this.#mailbox = new Mailbox(start.port as MessagePort, this.#memory, start.thread)
     this.#services = new WriterServices(start, this.#memory)
@@ -90,6 +90,7 @@ class WriterLoop {
     }
     const closed = [...this.#hosts.keys()].map(slot => this.#close(slot, true))
     this.#mailbox.close()
+    this.#memory.release()
     return closed
   }
 

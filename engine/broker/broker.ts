@@ -232,7 +232,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
   /** The topic's records are gone when this resolves; views that were read stay valid. @throws UNKNOWN_TOPIC_OR_PARTITION */
   deleteTopic(topic: string): Promise<void> {
     return this.#administer(async () => {
-      if (this.store.topics.get(topic) === undefined) throw unknownTopic(topic)
+      if (this.store.topics.get(String(topic)) === undefined) throw unknownTopic(topic)
       const partitions = this.#byTopic.get(topic) ?? []
       this.#byTopic.delete(topic)
       this.memory.bumpMetadataVersion()
@@ -330,16 +330,18 @@ export class Broker extends EventEmitter<BrokerEvents> {
   }
 
   #administer<T>(operation: () => Promise<T>): Promise<T> {
-    const run = this.#adminQueue.then(() => {
-      this.demandOpen()
-      return operation()
-    })
+    if (this.#closing !== undefined) return Promise.reject(this.#closed())
+    const run = this.#adminQueue.then(operation) // close waits for it
     this.#adminQueue = run.catch(() => undefined)
     return run
   }
 
   demandOpen(): void {
-    if (this.#closing !== undefined) throw new MillraceError('CLOSED', { directory: this.directory })
+    if (this.#closing !== undefined) throw this.#closed()
+  }
+
+  #closed(): MillraceError {
+    return new MillraceError('CLOSED', { directory: this.directory })
   }
 
   // ── in the background ─────────────────────────────────────────────────────────────────────────────────────────────

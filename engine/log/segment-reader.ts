@@ -15,7 +15,7 @@ import { isMillraceError, MillraceError } from '../base/errors.ts'
 import { MIB } from '../base/limits.ts'
 import { segmentFileName } from '../format/file-names.ts'
 import { floorOffsetEntry, OFFSET_ENTRY, offsetEntryPosition } from '../format/offset-index.ts'
-import { BATCH, baseOffsetOf, batchBytes, checkBatch, lastOffsetOf } from '../format/record-batch.ts'
+import { BATCH, baseOffsetOf, batchBytes, checkBatch } from '../format/record-batch.ts'
 import { Region } from '../format/region.ts'
 import { floorTimeEntry, TIME_ENTRY, timeEntryRelativeOffset } from '../format/time-index.ts'
 import { Mapping } from '../memory/mapping.ts'
@@ -164,13 +164,30 @@ export class SegmentReader {
 
   #corrupt(region: Region, at: number, position: number): never {
     const reason = checkBatch(region, at, region.length, this.#checkCrc) ?? 'changed'
-    const details: Record<string, string | number> = { path: this.path, position, reason }
-    // With only the records damaged the header still says where the next batch begins.
-    if (reason === 'crc' || reason === 'count') {
-      details['baseOffset'] = baseOffsetOf(region.view, at)
-      details['nextOffset'] = lastOffsetOf(region.view, at) + 1
+    const details = { path: this.path, position, reason }
+    const nextOffset = this.#soundBehind(region, at, position)
+    throw new MillraceError('CORRUPT_BATCH', nextOffset === undefined ? details : { ...details, nextOffset })
+  }
+
+  /**
+   * Offset of the next sound batch behind a damaged one. Nothing that the damaged one says is believed: where its length leads
+   * to a sound batch, that is the next; else the index knows where others begin.
+   */
+  #soundBehind(region: Region, at: number, position: number): number | undefined {
+    const next = at + batchBytes(region.view, at)
+    if (next > at && checkBatch(region, next, region.length) === undefined) return baseOffsetOf(region.view, next)
+    const count = this.offsetEntries
+    if (count === 0) return undefined
+    this.#offsets = this.#indexFile(this.#offsets, 'index', count * OFFSET_ENTRY.sizeBytes)
+    const view = this.#offsets?.region.view
+    if (view === undefined) return undefined
+    const start = position - at
+    for (let entry = 0; entry < count; entry++) {
+      const candidate = offsetEntryPosition(view, entry) - start
+      if (candidate > at && checkBatch(region, candidate, region.length) === undefined)
+        return baseOffsetOf(region.view, candidate)
     }
-    throw new MillraceError('CORRUPT_BATCH', details)
+    return undefined
   }
 
   // ── indexes ───────────────────────────────────────────────────────────────────────────────────────────────────────

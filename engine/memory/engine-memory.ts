@@ -121,12 +121,14 @@ export class EngineMemory {
   readonly #indexerCell: WakeCell
 
   /** @throws NEWER_FORMAT for a control file that is not ours to read, IO_ERROR for one that is gone or cut short */
-  constructor(handle: EngineMemoryHandle, readOnly = false) {
+  constructor(handle: EngineMemoryHandle, readOnly = false, unmap: 'when collected' | 'on release' = 'when collected') {
     checkHeader(handle.path)
     this.handle = handle
     this.#mapping = Mapping.ofPath(handle.path, FILE_BYTES, !readOnly)
-    // Lent, so that it stays mapped for as long as anything of this thread looks at it.
-    const buffer = this.#mapping.lend(0, FILE_BYTES)
+    // Lent, so that it stays mapped for as long as anything of this thread looks at it. A worker loop knows when that ends, and
+    // its thread ends before anything of it would be collected.
+    const lent = unmap === 'when collected'
+    const buffer = lent ? this.#mapping.lend(0, FILE_BYTES) : (this.#mapping.region.bytes.buffer as ArrayBuffer)
     this.#header = new BigInt64Array(buffer, 0, HEADER_BYTES / 8)
     this.#identities = new Uint32Array(buffer, IDENTITIES_AT, (PARTITIONS_MAX * IDENTITY_BYTES) / 4)
     this.control = new ControlBlock(new BigInt64Array(buffer, SLOTS_AT, PARTITIONS_MAX * SLOT.words))
