@@ -1,4 +1,5 @@
 /** The engine as another thread of the service sees it: producers, readers, look-ups and schemas over a posted handle. */
+import { MillraceError } from '../engine/base/errors.ts'
 import { PortLink, type ThreadHandle } from '../engine/broker/client-link.ts'
 import { Lookup } from './lookup.ts'
 import { Producer } from './producer.ts'
@@ -51,7 +52,15 @@ export class ThreadClient {
   }
 }
 
-/** Attaches this thread to the engine that made the handle. A handle serves one thread. */
+/**
+ * Attaches this thread to the engine that made the handle. A handle serves one thread.
+ * @throws INVALID_ARGUMENT for what is no handle, IO_ERROR when the engine's directory is gone
+ */
 export function attachThread(handle: ThreadHandle): ThreadClient {
+  const { memory, port } = Object(handle) as Partial<ThreadHandle>
+  if (memory === undefined || typeof port?.postMessage !== 'function') {
+    const accepted = 'what engine.threadHandle() returned, posted with its port in the transfer list'
+    throw new MillraceError('INVALID_ARGUMENT', { argument: 'handle', accepted })
+  }
   return new ThreadClient(handle)
 }

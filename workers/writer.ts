@@ -16,7 +16,7 @@ import type { DetachedPartition, Mail, ProducerAttachment, WriterStart } from '.
 import { type AttachedProducer, PartitionHost } from '../engine/log/partition-host.ts'
 import { PartitionLog, type PartitionState } from '../engine/log/partition-log.ts'
 import type { TopicConfig } from '../engine/log/topic-config.ts'
-import { ERROR_CODES, REQUEST, WriterEnd } from '../engine/memory/append-channel.ts'
+import { CHANNEL_CAPACITY, ERROR_CODES, REQUEST, WriterEnd } from '../engine/memory/append-channel.ts'
 import { SLOT } from '../engine/memory/control-block.ts'
 import { EngineMemory, STOP_PHASE } from '../engine/memory/engine-memory.ts'
 import { SegmentEntries } from '../engine/memory/segment-table.ts'
@@ -66,6 +66,8 @@ class WriterLoop {
   #producerList: AttachedProducer[] = []
   readonly #detaching = new Map<number, { reply: number | undefined; cut: boolean }>()
   #settle: number | undefined
+  /** The engine is closing: what producers of other threads still push is refused, else a busy one would hold it open. */
+  #isRefusing = false
   #nextTickMs = 0
 
   constructor(start: WriterStart) {
@@ -121,7 +123,7 @@ class WriterLoop {
 
   #hasWork(): boolean {
     if (this.#mailbox.waiting || this.#services.repliesWaiting) return true
-    return this.#producerList.some(producer => producer.channel.requests.peek() !== -1)
+    return !this.#isRefusing && this.#producerList.some(producer => producer.channel.requests.peek() !== -1)
   }
 
   /** Nothing is under way in any partition. */
@@ -135,17 +137,21 @@ class WriterLoop {
 
   #takeRequests(): boolean {
     let worked = false
-    for (const producer of this.#producerList) {
-      const { requests } = producer.channel
-      for (let count = 0; count < REQUESTS_PER_PASS; count++) {
-        const at = requests.peek()
-        if (at === -1) break
-        this.#takeRequest(producer, requests.words, at)
-        requests.release()
-        worked = true
-      }
+    for (const producer of this.#producerList) if (this.#takeRequestsOf(producer, REQUESTS_PER_PASS)) worked = true
+    return worked && !this.#isRefusing
+  }
+
+  /** Takes requests off one ring, `most` at most. */
+  #takeRequestsOf(producer: AttachedProducer, most: number): boolean {
+    const { requests } = producer.channel
+    let count = 0
+    for (; count < most; count++) {
+      const at = requests.peek()
+      if (at === -1) break
+      this.#takeRequest(producer, requests.words, at)
+      requests.release()
     }
-    return worked
+    return count > 0
   }
 
   #takeRequest(producer: AttachedProducer, words: Int32Array, at: number): void {
@@ -153,6 +159,11 @@ class WriterLoop {
     const id = words[at + REQUEST.id] as number
     const firstSlab = words[at + REQUEST.firstSlab] as number
     const slabCount = words[at + REQUEST.slabCount] as number
+    if (this.#isRefusing) {
+      producer.arena.free(firstSlab, slabCount)
+      PartitionHost.refuse(producer, id, 'CLOSED')
+      return
+    }
     const host = this.#hosts.get(slot)
     if (host === undefined || (host.log.slotGeneration | 0) !== words[at + REQUEST.slotGeneration]) {
       this.#refuseAbsent(producer, id, firstSlab, slabCount, slot, words[at + REQUEST.slotGeneration] as number)
@@ -292,6 +303,8 @@ class WriterLoop {
         return LATER
       case 'settle':
         this.#settle = mail.reply
+        for (const producer of this.#producerList) this.#takeRequestsOf(producer, CHANNEL_CAPACITY) // all that are there
+        this.#isRefusing = true
         return LATER
       case 'abandon':
         throw new MillraceError('WRITER_CRASHED', { service: mail.service })
@@ -334,7 +347,7 @@ class WriterLoop {
   #detachProducer(producerId: number): undefined {
     const producer = this.#producers.get(producerId)
     if (producer === undefined) return
-    while (this.#takeRequests()) {
+    while (this.#takeRequestsOf(producer, CHANNEL_CAPACITY)) {
       // what was pushed before the producer went is appended
     }
     for (const host of this.#hosts.values()) host.forget(producer)

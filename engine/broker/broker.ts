@@ -3,15 +3,15 @@
  * in here runs in the thread that opened the directory, and none of it is on the append or the fetch path: producers and
  * readers talk to the writers and the mapped files themselves.
  */
-import { randomUUID } from 'node:crypto'
 import { EventEmitter } from 'node:events'
-import { readdirSync, readFileSync, renameSync } from 'node:fs'
+import { readdirSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { fileError, fromErrorData, isMillraceError, MillraceError } from '../base/errors.ts'
 import { checkTopicName } from '../format/file-names.ts'
 import type { DetachedPartition, WorkerEvent } from '../log/mail.ts'
 import type { PartitionLocation } from '../log/partition-reader.ts'
+import { syncDirectory } from '../log/recovery-files.ts'
 import type { RecoveryReport } from '../log/recovery-types.ts'
 import { checkTopicConfigs, demandTopicConfigKey, effectiveTopicConfig, parseTopicConfig } from '../log/topic-config.ts'
 import { createEngineMemory, EngineMemory } from '../memory/engine-memory.ts'
@@ -19,6 +19,7 @@ import type { CheckpointEntry } from '../store/checkpoints.ts'
 import type { ClampedOffset } from '../store/offsets.ts'
 import { Store } from '../store/store.ts'
 import type { NamedTopic } from '../store/topics.ts'
+import { bootId } from './boot-id.ts'
 import { DirectoryLock } from './directory-lock.ts'
 import type { ResolvedOptions } from './options.ts'
 import { type HostedPartition, Partitions, type PartitionToOpen } from './partitions.ts'
@@ -194,6 +195,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
   /** Brings new partitions up: all of them, or none. */
   async #bringUp(topic: NamedTopic, from: number): Promise<HostedPartition[]> {
     const hosted = await this.#partitions.open(this.#toOpen(topic, from), false)
+    syncDirectory(this.directory) // the new folders, before anything in them is acknowledged
     const failure = hosted.find(partition => partition.failure !== undefined)?.failure
     if (failure === undefined) return hosted
     await this.#takeDown(hosted)
@@ -239,6 +241,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
       await this.#partitions.remove(partitions)
       // Renamed first, so that a crash before the folders are gone leaves nothing under the topic's name.
       const paths = partitions.map(partition => this.#renameDeleted(partition))
+      syncDirectory(this.directory)
       const removeFolders = (): Promise<unknown> => this.#threads.runJob({ kind: 'remove-folders', paths })
       try {
         await this.store.topics.delete(topic)
@@ -489,12 +492,3 @@ export class Broker extends EventEmitter<BrokerEvents> {
 
 const unknownTopic = (topic: string): MillraceError =>
   new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', { topic: String(topic).slice(0, 64) })
-
-/** Identity of this boot of the machine. */
-function bootId(): string {
-  try {
-    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
-  } catch {
-    return randomUUID() // no such file on this system: then every process counts as a boot of its own
-  }
-}

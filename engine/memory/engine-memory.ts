@@ -142,11 +142,6 @@ export class EngineMemory {
     this.#mapping.release()
   }
 
-  /** As `release`, as the last thing that a thread does: its objects are not collected any more. */
-  releaseNow(): void {
-    this.#mapping.releaseNow()
-  }
-
   cell(thread: number): WakeCell {
     return new WakeCell(this.#words, CELLS + thread * CELL_WORDS)
   }

@@ -8,7 +8,7 @@
  * page beyond the end of a file is an uncatchable SIGBUS.
  *
  * A `FinalizationRegistry` runs only when its thread returns to the event loop, and not at all for a thread that ended:
- * loops that park never lend, and a thread that ends calls `releaseNow`.
+ * loops that park never lend, and what a thread still lends at its end stays mapped until the process ends.
  */
 import { closeSync, fstatSync, ftruncateSync, openSync } from 'node:fs'
 import { fileError, MillraceError } from '../base/errors.ts'
@@ -19,7 +19,6 @@ import { allocate, mapAnonymous, mapFile, pageCeil, pageFloor, prefaultForWrite,
 interface Counts {
   lent: number
   released: boolean
-  unmapped: boolean
   readonly writable: boolean
   readonly address: bigint
   readonly bytes: number
@@ -31,7 +30,7 @@ let mappedBytes = 0
 
 const collected = new FinalizationRegistry<Counts>(counts => {
   counts.lent -= 1
-  if (counts.released && !counts.unmapped && counts.lent === 0) {
+  if (counts.released && counts.lent === 0) {
     pinnedBytes -= counts.bytes
     discard(counts)
   }
@@ -39,7 +38,6 @@ const collected = new FinalizationRegistry<Counts>(counts => {
 
 function discard(counts: Counts): void {
   mappedBytes -= counts.bytes
-  counts.unmapped = true
   unmap(counts.address, counts.bytes)
 }
 
@@ -48,7 +46,7 @@ export class Mapping {
   #region: Region | undefined
 
   private constructor(address: bigint, bytes: number, writable: boolean) {
-    this.#counts = { lent: 0, released: false, unmapped: false, writable, address, bytes }
+    this.#counts = { lent: 0, released: false, writable, address, bytes }
     mappedBytes += bytes
   }
 
@@ -150,18 +148,6 @@ export class Mapping {
     this.#region = undefined
     if (counts.lent === 0) discard(counts)
     else pinnedBytes += counts.bytes
-  }
-
-  /**
-   * As `release`, for a thread that ends: nothing is collected there any more, and what stays mapped would stay until the
-   * process ends. Unmaps at once; no lent window may be touched afterwards.
-   */
-  releaseNow(): void {
-    this.release()
-    const counts = this.#counts
-    if (counts.unmapped) return
-    pinnedBytes -= counts.bytes
-    discard(counts)
   }
 }
 

@@ -58,6 +58,18 @@ async function failing(topic: string): Promise<string> {
   }
 }
 
+/** Sends one message after another until that fails: how many were acknowledged, and with what it failed. */
+async function sendUntilFails(topic: string): Promise<{ acked: number; code: string }> {
+  const producer = await client.producer()
+  for (let acked = 0; ; acked++) {
+    try {
+      await producer.send({ topic, messages: [{ value: `${name}/${acked}` }] })
+    } catch (error) {
+      return { acked, code: isMillraceError(error) ? error.code : String(error) }
+    }
+  }
+}
+
 /** Makes a producer, leaves it attached with a batch that was not sent, and says so. */
 async function leave(topic: string): Promise<number> {
   const producer = await client.producer({ lingerMs: 60_000 })
@@ -70,6 +82,7 @@ let held: Awaited<ReturnType<typeof client.producer>> | undefined
 
 const commands: Record<string, (...args: never[]) => Promise<unknown>> = {
   send,
+  sendUntilFails,
   follow,
   lookUp,
   failing,

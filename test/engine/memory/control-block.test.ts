@@ -147,7 +147,9 @@ describe('beside a thread that changes the partition all the time', () => {
       const started = Atomics.waitAsync(stop, 1, 0, 20_000)
       if (started.async) await started.value
       const generations = new Set<number>()
+      const nowhere = new Int32Array(new SharedArrayBuffer(4))
       let good = 0
+      let sameFor = 0
       for (
         const until = performance.now() + 20_000;
         (good < SNAPSHOTS || generations.size < GENERATIONS) && performance.now() < until;
@@ -155,6 +157,8 @@ describe('beside a thread that changes the partition all the time', () => {
         const snapshot = control.snapshot(SLOT_OF_IT)
         if (snapshot === undefined) continue
         good += 1
+        if (!generations.has(snapshot.generation)) sameFor = 0
+        else if (++sameFor % 1_000 === 0) Atomics.wait(nowhere, 0, 0, 0.05) // the writer may need this core
         generations.add(snapshot.generation)
         const bases: number[] = []
         for (let entry = snapshot.headSegment; entry >= 0 && bases.length <= snapshot.segmentCount; ) {

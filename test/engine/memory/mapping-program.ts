@@ -47,29 +47,6 @@ function fileOf(name: string): string {
 const holds = (bytes: Uint8Array, at: number): boolean =>
   Buffer.from(bytes.buffer, bytes.byteOffset).readUInt32LE() === at
 
-/**
- * A mapping that was given up at once is not unmapped again when its windows are collected: by then its address belongs to
- * another.
- */
-async function releaseNow(pinnedBefore: boolean): Promise<unknown> {
-  const path = fileOf('now.log')
-  const mapping = Mapping.ofPath(path, BYTES)
-  const windows = [mapping.lend(0, BYTES), mapping.lend(4_096, 4_096)]
-  if (pinnedBefore) mapping.release()
-  mapping.releaseNow()
-  mapping.releaseNow()
-  const left = mapped(path)
-  const statistics = mappingStatistics()
-  windows.length = 0
-  const successors: Mapping[] = []
-  do successors.push(Mapping.anonymous(BYTES))
-  while (successors.length < 32 && successors.at(-1)?.address !== mapping.address)
-  await collect()
-  // Ends the process when one of them was unmapped.
-  const reads = successors.map(({ region }) => region.bytes.fill(7)[BYTES - 1])
-  return { left, statistics, intact: reads.every(byte => byte === 7) }
-}
-
 const scenarios: Record<string, () => Promise<unknown>> = {
   /** The file goes, then the owner, then one window after the other. */
   async 'lent windows'() {
@@ -108,10 +85,7 @@ const scenarios: Record<string, () => Promise<unknown>> = {
     return { held, reads, before, after: mapped(path), statistics: mappingStatistics() }
   },
 
-  'release now': () => releaseNow(false),
-  'release now, pinned before': () => releaseNow(true),
-
-  /** Threads that end with `releaseNow` leave nothing of the control file mapped. */
+  /** Worker loops leave nothing of the control file mapped when their threads end. */
   async 'ending threads'() {
     const handle = createEngineMemory(folder)
     for (let thread = 0; thread < 3; thread++) await runThread('ending-thread.ts', handle)
@@ -147,9 +121,10 @@ const scenarios: Record<string, () => Promise<unknown>> = {
     closeSync(fd)
     console.log(JSON.stringify({ closed: true }))
     await sleep(60_000)
-    return undefined
+    return 'nobody killed it'
   },
 }
 
-const result = await scenarios[scenario]?.()
-console.log(JSON.stringify(result))
+const play = scenarios[scenario]
+if (play === undefined) throw new Error(`no scenario ${scenario}`)
+console.log(JSON.stringify(await play()))
