@@ -16,7 +16,7 @@ export interface TopicSource {
   demandOpen(): void
   topicNames(): string[]
   topicConfig(topic: string): Record<string, string>
-  clientTopic(topic: string): ClientTopic
+  clientTopic(topic: string): ClientTopic | Promise<ClientTopic>
 }
 
 export class Admin {
@@ -53,7 +53,7 @@ export class Admin {
   /** @throws UNKNOWN_TOPIC_OR_PARTITION */
   async describeTopic(topic: string): Promise<TopicDescription> {
     this.#source.demandOpen()
-    const { topicId, partitions } = this.#source.clientTopic(topic)
+    const { topicId, partitions } = await this.#source.clientTopic(topic)
     const { control, segments } = this.#source.memory
     const described = partitions.map(located => describePartition(new PartitionReader(located, control, segments)))
     return { topic, topicId, partitions: described, config: this.#source.topicConfig(topic) }

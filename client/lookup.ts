@@ -5,7 +5,7 @@
 import { MillraceError } from '../engine/base/errors.ts'
 import type { ClientTopic } from '../engine/broker/topic-metadata.ts'
 import type { PartitionReader } from '../engine/log/partition-reader.ts'
-import type { ReadSource } from './read-source.ts'
+import { demandReader, type ReadSource } from './read-source.ts'
 import { type ConsumedRecord, recordAt } from './record.ts'
 
 export class Lookup {
@@ -62,14 +62,15 @@ export class Lookup {
   }
 
   #reader(partition: number): PartitionReader {
-    let reader = this.#readers[partition]
-    if (reader !== undefined) {
-      if (!this.#source.changed(reader)) return reader
-      this.#source.giveBack(reader)
+    const known = this.#readers[partition]
+    if (known !== undefined) {
+      if (!this.#source.changed(known)) return known
+      this.#readers[partition] = undefined
+      this.#source.giveBack(known)
     }
     const located = this.#metadata.partitions[partition]
     if (located === undefined) throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', { topic: this.topic, partition })
-    reader = this.#source.partitionReader(located)
+    const reader = demandReader(this.#source, located)
     this.#readers[partition] = reader
     return reader
   }

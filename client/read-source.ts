@@ -4,7 +4,7 @@
  */
 import { MillraceError } from '../engine/base/errors.ts'
 import type { ClientLink } from '../engine/broker/client-link.ts'
-import type { Observer } from '../engine/broker/observer.ts'
+import { type Observer, OWNER_STARTS } from '../engine/broker/observer.ts'
 import type { ClientPartition, ClientTopic } from '../engine/broker/topic-metadata.ts'
 import { PartitionReader } from '../engine/log/partition-reader.ts'
 import type { EngineMemory } from '../engine/memory/engine-memory.ts'
@@ -16,8 +16,8 @@ const POLL_MS = 10
 export interface ReadSource {
   /** @throws UNKNOWN_TOPIC_OR_PARTITION */
   topic(topic: string): Promise<ClientTopic>
-  /** Balance with `giveBack`. */
-  partitionReader(partition: ClientPartition): PartitionReader
+  /** Undefined while the owner of the directory is starting. Balance with `giveBack`. */
+  partitionReader(partition: ClientPartition): PartitionReader | undefined
   giveBack(reader: PartitionReader): void
   /** The directory changed hands since this reader was made: make another. */
   changed(reader: PartitionReader): boolean
@@ -63,6 +63,14 @@ export class LocalSource implements ReadSource {
   }
 }
 
+/** As `source.partitionReader`. @throws TIMED_OUT while the owner of the directory is starting */
+export function demandReader(source: ReadSource, located: ClientPartition): PartitionReader {
+  const reader = source.partitionReader(located)
+  if (reader !== undefined) return reader
+  const { topic, partition } = located
+  throw new MillraceError('TIMED_OUT', { topic, partition, reason: OWNER_STARTS })
+}
+
 /** A directory that this process does not own. */
 export class ObservedSource implements ReadSource {
   readonly #observer: Observer
@@ -76,15 +84,14 @@ export class ObservedSource implements ReadSource {
   }
 
   async topic(topic: string): Promise<ClientTopic> {
-    this.#observer.demandOpen()
     return this.#observer.clientTopic(topic)
   }
 
-  partitionReader({ topic, partition }: ClientPartition): PartitionReader {
+  partitionReader({ topic, partition }: ClientPartition): PartitionReader | undefined {
     const { memory } = this.#observer
     // Slots are the owner's: another owner may have put the partition elsewhere.
-    const located = this.#observer.clientTopic(topic).partitions[partition]
-    if (located === undefined) throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', { topic, partition })
+    const located = this.#observer.locate(topic, partition)
+    if (located === undefined) return undefined
     const reader = new PartitionReader(located, memory.control, memory.segments, this.#checkCrc)
     this.#memories.set(reader, memory)
     return reader

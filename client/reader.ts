@@ -8,7 +8,7 @@ import { whole } from '../engine/broker/options.ts'
 import type { ClientPartition, ClientTopic } from '../engine/broker/topic-metadata.ts'
 import { newReadHint, type PartitionReader, type ReadHint } from '../engine/log/partition-reader.ts'
 import { ReadBatch } from './read-batch.ts'
-import type { ReadSource } from './read-source.ts'
+import { demandReader, type ReadSource } from './read-source.ts'
 import type { ConsumedRecord } from './record.ts'
 import type { ReaderOptions, ReadFrom, ReadTo } from './types.ts'
 
@@ -84,7 +84,7 @@ export class Reader implements AsyncIterable<ReadBatch> {
     this.#tracks = tracks // each as it is made, so that close gives back what there is
     for (const partition of partitions ?? metadata.partitions.map(located => located.partition)) {
       const located = partitionOf(metadata, partition)
-      const reader = this.#source.partitionReader(located)
+      const reader = demandReader(this.#source, located)
       const track = { partition: located, reader, hint: newReadHint(), offset: 0, toOffset: 0, wait: undefined }
       tracks.push(track)
       track.toOffset = this.#end(reader)
@@ -105,8 +105,9 @@ export class Reader implements AsyncIterable<ReadBatch> {
       const track = tracks[this.#next % tracks.length] as Track
       this.#next += 1
       if (track.offset >= track.toOffset) continue
+      if (!this.#isCurrent(track)) continue
       const { topic, partition } = track.partition
-      const highWatermark = this.#highWatermark(track)
+      const { highWatermark } = track.reader
       const limit = Math.min(highWatermark, track.toOffset)
       const fetched = track.reader.fetch(track.offset, this.#maxBytes, track.hint, limit)
       if (fetched === undefined) continue
@@ -117,13 +118,15 @@ export class Reader implements AsyncIterable<ReadBatch> {
     return undefined
   }
 
-  #highWatermark(track: Track): number {
-    if (this.#source.changed(track.reader)) {
-      this.#source.giveBack(track.reader)
-      track.reader = this.#source.partitionReader(track.partition)
-      track.hint = newReadHint()
-    }
-    return track.reader.highWatermark
+  /** Takes another reader when the directory changed hands; false while its owner is starting. */
+  #isCurrent(track: Track): boolean {
+    if (!this.#source.changed(track.reader)) return true
+    const reader = this.#source.partitionReader(track.partition)
+    if (reader === undefined) return false
+    this.#source.giveBack(track.reader)
+    track.reader = reader
+    track.hint = newReadHint()
+    return true
   }
 
   /** Waits until a partition may have more. */

@@ -22,13 +22,27 @@ import type { ClientPartition, ClientTopic } from './topic-metadata.ts'
 
 /** Between two looks at who owns the directory. */
 const LOOK_MS = 100
+/** Looks before it is told that the directory cannot be read: each ends in an owner coming or going. */
+const LOOKS_MAX = 10
+/** How long an owner may take to bring its partitions up, and how often they are looked at meanwhile. */
+const START_MS = 30_000
+const START_LOOK_MS = 10
+
+/** Why a partition that is known cannot be read yet. */
+export const OWNER_STARTS = 'the owner of the directory is starting'
+
+interface Owner {
+  readonly isLive: boolean
+  /** Another one for each owner, and for what each leaves behind. */
+  readonly key: string
+}
 
 export class Observer {
   readonly directory: string
   readonly store: Store
   #memory: EngineMemory
-  /** Inode of the control file that is mapped, 0 when the folders were surveyed instead. */
-  #inode = 0
+  /** Whose control file is mapped, or after whom the folders were surveyed. */
+  #owner: Owner = { isLive: false, key: '' }
   #version = 0
   #lookedMs = 0
   #closed = false
@@ -56,7 +70,7 @@ export class Observer {
     const nowMs = performance.now()
     if (nowMs - this.#lookedMs > LOOK_MS) {
       this.#lookedMs = nowMs
-      if (this.#inode !== this.#controlInode()) {
+      if (this.#owner.key !== this.#ownerNow().key) {
         const before = this.#memory
         this.#memory = this.#look()
         before.release()
@@ -66,18 +80,30 @@ export class Observer {
   }
 
   #look(): EngineMemory {
-    this.#version += 1
-    this.#lookedMs = performance.now()
-    const inode = this.#controlInode()
-    const memory = inode === 0 ? this.#survey() : new EngineMemory(openEngineMemory(this.directory), true)
-    this.#inode = inode // last: a look that failed is repeated
-    return memory
+    for (let look = 1; ; look++) {
+      this.#lookedMs = performance.now()
+      const owner = this.#ownerNow()
+      const isLast = look === LOOKS_MAX
+      try {
+        const memory = owner.isLive ? new EngineMemory(openEngineMemory(this.directory), true) : this.#survey()
+        if (isLast || this.#ownerNow().key === owner.key) {
+          this.#owner = owner
+          this.#version += 1
+          return memory
+        }
+        memory.release()
+      } catch (error) {
+        // An owner that came or went meanwhile has changed the files.
+        if (isLast || this.#ownerNow().key === owner.key) throw error
+      }
+    }
   }
 
-  /** Of the live owner's control file, 0 when there is no owner. */
-  #controlInode(): number {
-    if (!DirectoryLock.isHeld(this.directory)) return 0
-    return statSync(join(this.directory, CONTROL_FILE), { throwIfNoEntry: false })?.ino ?? 0
+  /** Each owner makes a control file of its own. It is told by more than its inode, which may be given away again. */
+  #ownerNow(): Owner {
+    const isHeld = DirectoryLock.isHeld(this.directory)
+    const control = statSync(join(this.directory, CONTROL_FILE), { throwIfNoEntry: false, bigint: true })
+    return { isLive: isHeld && control !== undefined, key: `${isHeld} ${control?.ino} ${control?.birthtimeNs}` }
   }
 
   #survey(): EngineMemory {
@@ -149,31 +175,48 @@ export class Observer {
     return { topic, ...stored }
   }
 
-  /** @throws UNKNOWN_TOPIC_OR_PARTITION */
-  clientTopic(topic: string): ClientTopic {
-    const { memory } = this
-    const { topicId, partitions, config } = this.#stored(topic)
-    const slots = this.#inode === 0 ? this.#coldSlotsOf(topicId, partitions) : memory.slotsOf(topicId)
-    const parsed = parseTopicConfig(config)
-    const located: ClientPartition[] = []
-    for (let partition = 0; partition < partitions; partition++) {
-      const slot = slots.get(partition)
-      if (slot === undefined) break // the owner is still bringing it up
-      const directory = join(this.directory, partitionDirectory(topic, partition))
-      located.push({
-        topic,
-        partition,
-        directory,
-        slot,
-        slotGeneration: memory.control.get(slot, SLOT.slotGeneration),
-        writer: 0,
-      })
+  /**
+   * A topic with all of its partitions. Waits while its owner is bringing them up.
+   * @throws UNKNOWN_TOPIC_OR_PARTITION, TIMED_OUT, CLOSED
+   */
+  async clientTopic(topic: string): Promise<ClientTopic> {
+    const deadlineMs = performance.now() + START_MS
+    for (;;) {
+      this.demandOpen()
+      const { topicId, partitions, config } = this.#stored(topic)
+      const slots = this.#slotsOf(topicId, partitions)
+      const located = Array.from({ length: partitions }, (_, partition) => this.#locate(topic, partition, slots))
+      if (located.every(partition => partition !== undefined)) {
+        const { maxMessageBytes, segmentBytes } = parseTopicConfig(config)
+        const batchBytesMax = Math.min(maxMessageBytes, segmentBytes)
+        return { topic, topicId, partitions: located, batchBytesMax, version: this.#version }
+      }
+      if (performance.now() > deadlineMs) throw new MillraceError('TIMED_OUT', { topic, reason: OWNER_STARTS })
+      await new Promise(resolve => setTimeout(resolve, START_LOOK_MS))
     }
-    const batchBytesMax = Math.min(parsed.maxMessageBytes, parsed.segmentBytes)
-    return { topic, topicId, partitions: located, batchBytesMax, version: this.#version }
   }
 
-  #coldSlotsOf(topicId: TopicId, partitions: number): Map<number, number> {
+  /** Where a partition is now, undefined while its owner is bringing it up. @throws UNKNOWN_TOPIC_OR_PARTITION */
+  locate(topic: string, partition: number): ClientPartition | undefined {
+    const { topicId, partitions } = this.#stored(topic)
+    if (partition >= partitions) throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', { topic, partition })
+    return this.#locate(topic, partition, this.#slotsOf(topicId, partitions))
+  }
+
+  #locate(topic: string, partition: number, slots: ReadonlyMap<number, number>): ClientPartition | undefined {
+    const { memory } = this
+    const slot = slots.get(partition)
+    if (slot === undefined) return undefined
+    const slotGeneration = memory.control.get(slot, SLOT.slotGeneration)
+    const state = memory.control.get(slot, SLOT.state)
+    if (state !== STATE.online && state !== STATE.failed) return undefined
+    const directory = join(this.directory, partitionDirectory(topic, partition))
+    return { topic, partition, directory, slot, slotGeneration, writer: 0 }
+  }
+
+  #slotsOf(topicId: TopicId, partitions: number): Map<number, number> {
+    const { memory } = this
+    if (this.#owner.isLive) return memory.slotsOf(topicId)
     const slots = new Map<number, number>()
     for (let partition = 0; partition < partitions; partition++) {
       const slot = this.#coldSlots.get(`${topicId} ${partition}`)

@@ -326,8 +326,12 @@ export class Partitions {
       // What is sent before the new writer has adopted the partition is to be sent again.
       control.set(slot, SLOT.failure, statusOf('WRITER_CRASHED'))
       partition.failure = new MillraceError('WRITER_CRASHED', { writer })
-      // The thread may have died inside a change: readers must not wait for its end for ever.
-      if (control.get(slot, SLOT.generation) % 2 !== 0) control.endChange(slot)
+      // The next writer gives the entries of the list away again. The thread may have died inside a change, which ends here.
+      if (control.get(slot, SLOT.generation) % 2 === 0) control.beginChange(slot)
+      control.set(slot, SLOT.headSegment, -1)
+      control.set(slot, SLOT.tailSegment, -1)
+      control.set(slot, SLOT.segmentCount, 0)
+      control.endChange(slot)
     }
     this.#threads.restartWriter(writer)
     this.#serve(mine)

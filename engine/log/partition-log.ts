@@ -246,8 +246,8 @@ export class PartitionLog {
     const { control } = this.#shared
     const highWatermark = this.highWatermark
     invariant(highWatermark <= this.logEndOffset && highWatermark >= this.logStartOffset, 'log start <= HW <= LEO')
-    control.set(this.slot, SLOT.lastStableOffset, highWatermark)
     control.set(this.slot, SLOT.highWatermark, highWatermark)
+    control.set(this.slot, SLOT.lastStableOffset, highWatermark)
     this.#shownOffset = highWatermark
     this.#shared.services.moved(this.slot)
   }

@@ -6,7 +6,7 @@
  * looked up (its file is gone, its entry belongs to another) the generation has moved as well, so the look-up is tried
  * again on the new list; what was handed out before stays readable.
  */
-import { isMillraceError, MillraceError } from '../base/errors.ts'
+import { type ErrorCode, isMillraceError, MillraceError } from '../base/errors.ts'
 import { RecordCursor } from '../format/record.ts'
 import { BATCH, baseOffsetOf, batchBytes, lastOffsetOf, maxTimestampOf } from '../format/record-batch.ts'
 import type { Region } from '../format/region.ts'
@@ -106,7 +106,7 @@ export class PartitionReader {
       this.demandInRange(offset, highWatermark)
       if (offset >= highWatermark) return undefined
       this.#refresh()
-      if (this.#segments.length === 0) return undefined
+      if (this.#segments.length === 0) return this.#absent()
       const continues = hint.offset === offset && hint.generation === this.#generation && hint.segment !== undefined
       let segment = continues ? (hint.segment as SegmentReader) : this.#segmentOf(offset)
       let position = continues ? hint.position : this.#positionOf(segment, offset)
@@ -270,7 +270,7 @@ export class PartitionReader {
   }
 
   /** Why the partition stopped, undefined while it runs. */
-  failure(): string | undefined {
+  failure(): ErrorCode | undefined {
     if (this.#control.get(this.location.slot, SLOT.state) !== STATE.failed) return undefined
     return ERROR_CODES[this.#control.get(this.location.slot, SLOT.failure) - 1]
   }
@@ -397,8 +397,15 @@ export class PartitionReader {
     }
   }
 
+  /** What there is to read of a partition without segments: it comes back, unless it could not be brought up. */
+  #absent(): undefined {
+    if (this.failure() !== undefined) throw this.#unavailable()
+  }
+
   #unavailable(): MillraceError {
     const { topic, partition } = this.location
+    const failure = this.failure()
+    if (failure !== undefined) return new MillraceError(failure, { topic, partition })
     return new MillraceError('TIMED_OUT', { topic, partition, reason: 'the partition is being recovered' })
   }
 }

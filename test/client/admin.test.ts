@@ -2,8 +2,8 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { ConsumedRecord, TopicSpec } from '../../client/index.ts'
-import { EngineHome, MEDIUM, readValues, SMALL, sleep, text, until } from './support/engine.ts'
 import { batchesOf } from './support/batches.ts'
+import { EngineHome, MEDIUM, readValues, SMALL, sleep, text, until } from './support/engine.ts'
 
 let home: EngineHome
 beforeAll(async () => {
@@ -28,7 +28,11 @@ describe('create, list, describe', () => {
     expect(topicId).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
     expect(await admin.listTopics()).toContain('made')
     const described = await admin.describeTopic('made')
-    expect(described).toMatchObject({ topic: 'made', topicId, config: { 'retention.ms': '1000', 'cleanup.policy': 'delete' } })
+    expect(described).toMatchObject({
+      topic: 'made',
+      topicId,
+      config: { 'retention.ms': '1000', 'cleanup.policy': 'delete' },
+    })
     expect(described.partitions).toEqual(
       [0, 1, 2].map(partition => ({
         partition,
@@ -46,7 +50,8 @@ describe('create, list, describe', () => {
   })
 
   test('names come sorted', async () => {
-    for (const topic of ['zebra', 'Zebra', 'a-b', 'a_b', 'a.b']) await home.engine.admin.createTopic({ topic, config: MEDIUM })
+    for (const topic of ['zebra', 'Zebra', 'a-b', 'a_b', 'a.b'])
+      await home.engine.admin.createTopic({ topic, config: MEDIUM })
     const names = await home.engine.admin.listTopics()
     expect(names).toEqual([...names].sort())
     expect(names).toEqual(expect.arrayContaining(['Zebra', 'a-b', 'a.b', 'a_b', 'zebra']))
@@ -134,7 +139,8 @@ describe('createPartitions', () => {
 
   test('only more than there are', async () => {
     const topic = await home.topic(2)
-    for (const partitions of [2, 1, 0, 2.5, 10_001]) await expect(home.engine.admin.createPartitions(topic, partitions)).rejects.toThrow()
+    for (const partitions of [2, 1, 0, 2.5, 10_001])
+      await expect(home.engine.admin.createPartitions(topic, partitions)).rejects.toThrow()
     expect((await home.engine.admin.describeTopic(topic)).partitions).toHaveLength(2)
   })
 })
@@ -152,9 +158,11 @@ describe('alterConfig', () => {
     expect((await home.engine.admin.describeTopic(topic)).config['segment.bytes']).toBe('16384')
     await send(topic, numbers(40), 1_000)
     expect(await segments(topic)).toBeGreaterThan(small)
-    expect((await readValues(home.engine, topic))[0]?.map(value => value?.trim())).toEqual(
-      [...numbers(20), ...numbers(20), ...numbers(40)],
-    )
+    expect((await readValues(home.engine, topic))[0]?.map(value => value?.trim())).toEqual([
+      ...numbers(20),
+      ...numbers(20),
+      ...numbers(40),
+    ])
   })
 
   test('max.message.bytes in both directions, for producers that are there already', async () => {
@@ -186,7 +194,9 @@ describe('alterConfig', () => {
     const topic = await home.topic(1, { ...MEDIUM, 'retention.ms': 5 })
     const { admin } = home.engine
     const config = async (): Promise<Readonly<Record<string, string>>> => (await admin.describeTopic(topic)).config
-    await expect(admin.alterConfig(topic, { 'retention.bytes': 7, 'segment.ms': -1 })).rejects.toMatchObject({ code: 'INVALID_CONFIG' })
+    await expect(admin.alterConfig(topic, { 'retention.bytes': 7, 'segment.ms': -1 })).rejects.toMatchObject({
+      code: 'INVALID_CONFIG',
+    })
     await expect(admin.alterConfig(topic, { nonsense: null })).rejects.toMatchObject({ code: 'INVALID_CONFIG' })
     expect(await config()).toMatchObject({ 'retention.ms': '5', 'retention.bytes': '-1' })
     await admin.alterConfig(topic, { 'retention.ms': null, 'message.timestamp.type': 'LogAppendTime' })
@@ -202,7 +212,8 @@ describe('alterConfig', () => {
     const topic = await home.topic(1, { 'segment.bytes': 16_384, 'index.interval.bytes': 16_384 })
     await send(topic, numbers(40), 1_000)
     await home.engine.admin.alterConfig(topic, { 'index.interval.bytes': 1_000 })
-    const entries = async (): Promise<number> => (await home.engine.admin.describeTopic(topic)).partitions[0]?.indexEntries ?? 0
+    const entries = async (): Promise<number> =>
+      (await home.engine.admin.describeTopic(topic)).partitions[0]?.indexEntries ?? 0
     await sleep(50)
     const before = await entries()
     await send(topic, numbers(60), 1_000)
@@ -270,7 +281,10 @@ describe('retention', () => {
     await home.reopen({ retentionCheckMs: 20 })
     const topic = await home.topic(1, { ...SMALL, 'retention.bytes': 20_000 })
     await send(topic, numbers(60), 1_000)
-    await until(async () => ((await home.engine.admin.describeTopic(topic)).partitions[0]?.sizeBytes ?? 0) < 40_000, 'less')
+    await until(
+      async () => ((await home.engine.admin.describeTopic(topic)).partitions[0]?.sizeBytes ?? 0) < 40_000,
+      'less',
+    )
     await home.reopen()
   })
 })

@@ -30,7 +30,10 @@ describe('open', () => {
     const path = directory()
     const first = await Millrace.open(path, FEW)
     await first.admin.createTopic({ topic: 't', config: MEDIUM })
-    await expect(Millrace.open(path, FEW)).rejects.toMatchObject({ code: 'DIRECTORY_LOCKED', details: { directory: path } })
+    await expect(Millrace.open(path, FEW)).rejects.toMatchObject({
+      code: 'DIRECTORY_LOCKED',
+      details: { directory: path },
+    })
     expect(await first.admin.listTopics()).toEqual(['t']) // the first goes on
     await first.close()
     await using second = await Millrace.open(path, FEW)
@@ -174,7 +177,9 @@ describe('statistics', () => {
 
   test('no more than 256 producers', async () => {
     await using engine = await Millrace.open(directory(), FEW)
-    const producers = await Promise.all(Array.from({ length: 256 }, () => engine.producer({ batchBytes: 1_024, bufferBytes: 1_024 })))
+    const producers = await Promise.all(
+      Array.from({ length: 256 }, () => engine.producer({ batchBytes: 1_024, bufferBytes: 1_024 })),
+    )
     await expect(engine.producer()).rejects.toMatchObject({ code: 'TOO_MANY_PRODUCERS', retriable: true })
     await producers[7]?.close()
     await engine.producer({ batchBytes: 1_024, bufferBytes: 1_024 })
@@ -200,7 +205,9 @@ describe('events', () => {
     await home.engine.close()
     // A closed segment loses its end while nobody looks.
     const folder = home.partitionDirectory(topic)
-    const [first] = readdirSync(folder).filter(name => name.endsWith('.log')).sort()
+    const [first] = readdirSync(folder)
+      .filter(name => name.endsWith('.log'))
+      .sort()
     writeFileSync(join(folder, first as string), Buffer.alloc(0))
     await home.reopen()
     expect(home.faults.join()).toContain('recovered')

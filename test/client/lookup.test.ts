@@ -35,7 +35,13 @@ describe('by timestamp', () => {
     const topic = await home.topic(1, { ...MEDIUM, 'message.timestamp.type': 'LogAppendTime' })
     await using producer = await home.engine.producer({ compression: 'zstd' })
     const beforeMs = Date.now()
-    await producer.send({ topic, messages: [{ value: 'a'.repeat(500), timestamp: 5 }, { value: 'b', timestamp: 9e12 }] })
+    await producer.send({
+      topic,
+      messages: [
+        { value: 'a'.repeat(500), timestamp: 5 },
+        { value: 'b', timestamp: 9e12 },
+      ],
+    })
     using lookup = await home.engine.lookup(topic)
     const first = lookup.byTimestamp(0, beforeMs)
     expect(first?.offset).toBe(0)
@@ -71,7 +77,8 @@ describe('ends', () => {
   test('beyond the log is OFFSET_OUT_OF_RANGE; a partition that is not there is unknown', async () => {
     const topic = await home.topic()
     using lookup = await home.engine.lookup(topic)
-    for (const offset of [1, -1, Number.MAX_SAFE_INTEGER]) expect(() => lookup.byOffset(0, offset)).toThrow('OFFSET_OUT_OF_RANGE')
+    for (const offset of [1, -1, Number.MAX_SAFE_INTEGER])
+      expect(() => lookup.byOffset(0, offset)).toThrow('OFFSET_OUT_OF_RANGE')
     for (const partition of [1, -1, 0.5]) expect(() => lookup.latest(partition)).toThrow('UNKNOWN_TOPIC_OR_PARTITION')
     await expect(home.engine.lookup('nowhere')).rejects.toMatchObject({ code: 'UNKNOWN_TOPIC_OR_PARTITION' })
   })

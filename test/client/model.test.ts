@@ -6,7 +6,15 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Appender, encodeBatch, type Lookup, type Producer, type RecordMetadata } from '../../client/index.ts'
 import { Random, testSeed } from '../../engine/base/random.ts'
 import { EngineHome, sleep } from './support/engine.ts'
-import { checkLookups, expectOnce, type ModelLog, messageOf, RecordMaker, scanModel, type TestRecord } from './support/records.ts'
+import {
+  checkLookups,
+  expectOnce,
+  type ModelLog,
+  messageOf,
+  RecordMaker,
+  scanModel,
+  type TestRecord,
+} from './support/records.ts'
 
 const seed = testSeed()
 const PARTITIONS = 3
@@ -163,7 +171,8 @@ async function startSenders(random: Random, maker: RecordMaker, topic: string): 
   const senders: Sender[] = []
   for (const producer of producers) {
     const appenders: Appender[] = []
-    for (let partition = 0; partition < PARTITIONS; partition++) appenders.push(await producer.appender(topic, partition))
+    for (let partition = 0; partition < PARTITIONS; partition++)
+      appenders.push(await producer.appender(topic, partition))
     senders.push(new Sender(new Random(random.u32()), maker, producer, appenders, topic))
   }
   return [producers, senders]

@@ -123,7 +123,9 @@ describe('flush', () => {
   test('covers sends that still wait for room', async () => {
     const topic = await home.topic()
     await using producer = await home.engine.producer(TINY)
-    const sent = Array.from({ length: 50 }, (_, i) => producer.send({ topic, messages: [{ value: `${i}`.padEnd(500) }] }))
+    const sent = Array.from({ length: 50 }, (_, i) =>
+      producer.send({ topic, messages: [{ value: `${i}`.padEnd(500) }] }),
+    )
     let settled = 0
     for (const send of sent) void send.then(() => (settled += 1))
     await producer.flush()
@@ -171,7 +173,9 @@ describe('time', () => {
     expect(performance.now() - begunMs).toBeLessThan(1_000)
     await expect(producer.flush()).rejects.toMatchObject({ code: 'TIMED_OUT' })
     // Its only slab is still the writer's: there is no room either.
-    await expect(producer.send({ topic, messages: [{ value: 'no room' }] })).rejects.toMatchObject({ code: 'TIMED_OUT' })
+    await expect(producer.send({ topic, messages: [{ value: 'no room' }] })).rejects.toMatchObject({
+      code: 'TIMED_OUT',
+    })
     await sleep(1_200)
     expect(await producer.send({ topic, messages: [{ value: 'quick' }] })).toMatchObject([{ count: 1 }])
     const [values] = await readValues(slow.engine, topic)
@@ -247,7 +251,8 @@ describe('a topic that changes', () => {
     await fresh.send({ topic, messages: numbers(60).map(i => ({ key: `k${i}`, value: 'fresh' })) })
     const homes = new Map<string, Set<number>>()
     for await (const { key, partition, value } of home.engine.reader({ topic }).records())
-      if (text(value) !== '0') homes.set(text(key) as string, (homes.get(text(key) as string) ?? new Set()).add(partition))
+      if (text(value) !== '0')
+        homes.set(text(key) as string, (homes.get(text(key) as string) ?? new Set()).add(partition))
     expect([...homes.values()].every(partitions => partitions.size === 1)).toBe(true)
     expect(new Set([...homes.values()].flatMap(partitions => [...partitions])).size).toBe(4)
   })
@@ -283,7 +288,9 @@ describe('a topic that changes', () => {
     const results: Promise<unknown>[] = []
     for (let round = 0; round < 4; round++) {
       for (let i = 0; i < 20; i++) {
-        results.push(outcome(producer.send({ topic, messages: [{ value: `${round}` }, { value: `${round}`, key: `k${i}` }] })))
+        results.push(
+          outcome(producer.send({ topic, messages: [{ value: `${round}` }, { value: `${round}`, key: `k${i}` }] })),
+        )
         await sleep(1)
       }
       await home.engine.admin.deleteTopic(topic)
@@ -295,7 +302,9 @@ describe('a topic that changes', () => {
     for (const result of await Promise.all(results)) {
       if (result instanceof MillraceError) expect(result.code).toBe('UNKNOWN_TOPIC_OR_PARTITION')
     }
-    expect(await outcome(producer.send({ topic, messages: [{ value: 'last' }] }))).toMatchObject([{ partition: 0, count: 1 }])
+    expect(await outcome(producer.send({ topic, messages: [{ value: 'last' }] }))).toMatchObject([
+      { partition: 0, count: 1 },
+    ])
     await producer.flush().catch(() => undefined)
     expect(await readValues(home.engine, topic)).toEqual([['last']])
   })

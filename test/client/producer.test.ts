@@ -2,8 +2,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Codec, encodeBatch, type Message, type SendRequest } from '../../client/index.ts'
 import { partitionForKey } from '../../client/partitioner.ts'
-import { EngineHome, MEDIUM, readValues, sleep, text } from './support/engine.ts'
 import { batchesOf } from './support/batches.ts'
+import { EngineHome, MEDIUM, readValues, sleep, text } from './support/engine.ts'
 
 let home: EngineHome
 beforeAll(async () => {
@@ -11,7 +11,8 @@ beforeAll(async () => {
 })
 afterAll(() => home.close())
 
-const values = (count: number, prefix = 'v'): Message[] => Array.from({ length: count }, (_, i) => ({ value: `${prefix}${i}` }))
+const values = (count: number, prefix = 'v'): Message[] =>
+  Array.from({ length: count }, (_, i) => ({ value: `${prefix}${i}` }))
 
 describe('batches', () => {
   test('sends of one turn of the event loop share a batch', async () => {
@@ -62,7 +63,10 @@ describe('batches', () => {
     await using producer = await home.engine.producer({ batchBytes: 4_096 })
     const overhead = encodeBatch([{ timestamp: 1, value: Buffer.alloc(limit - 100) }]).bytes.length - (limit - 100)
     const largest = limit - overhead
-    await producer.send({ topic, messages: [{ value: 'a' }, { value: Buffer.alloc(largest), timestamp: 1 }, { value: 'b' }] })
+    await producer.send({
+      topic,
+      messages: [{ value: 'a' }, { value: Buffer.alloc(largest), timestamp: 1 }, { value: 'b' }],
+    })
     expect(batchesOf(home.partitionDirectory(topic)).map(({ records, bytes }) => [records, bytes > 4_096])).toEqual([
       [1, false],
       [1, true],
@@ -70,7 +74,10 @@ describe('batches', () => {
     ])
     expect(batchesOf(home.partitionDirectory(topic))[1]?.bytes).toBe(limit)
     const tooLarge = producer.send({ topic, messages: [{ value: Buffer.alloc(largest + 1), timestamp: 1 }] })
-    await expect(tooLarge).rejects.toMatchObject({ code: 'RECORD_TOO_LARGE', details: { topic, partition: 0, maxBytes: limit } })
+    await expect(tooLarge).rejects.toMatchObject({
+      code: 'RECORD_TOO_LARGE',
+      details: { topic, partition: 0, maxBytes: limit },
+    })
   })
 })
 
@@ -171,7 +178,9 @@ describe('content', () => {
     await producer.send({ topic, messages })
     const read: (readonly [string, string | null])[][] = []
     for await (const { headers } of home.engine.reader({ topic }).records())
-      read.push(headers.map(({ key, value }) => [key, value === null ? null : Buffer.from(value).toString('latin1')] as const))
+      read.push(
+        headers.map(({ key, value }) => [key, value === null ? null : Buffer.from(value).toString('latin1')] as const),
+      )
     expect(read).toEqual([
       [
         ['b', 'text'],
@@ -188,7 +197,10 @@ describe('content', () => {
     const topic = await home.topic()
     await using producer = await home.engine.producer()
     const beforeMs = Date.now()
-    await producer.send({ topic, messages: [{ value: null, timestamp: 0 }, { value: null }, { value: null, timestamp: -1 }] })
+    await producer.send({
+      topic,
+      messages: [{ value: null, timestamp: 0 }, { value: null }, { value: null, timestamp: -1 }],
+    })
     const timestamps: number[] = []
     for await (const { timestamp } of home.engine.reader({ topic }).records()) timestamps.push(timestamp)
     expect([timestamps[0], timestamps[2]]).toEqual([0, -1])
@@ -245,7 +257,8 @@ describe('bad input', () => {
       { deliveryTimeoutMs: 0 },
       { acks: 'none' as 'all' },
     ]
-    for (const option of options) await expect(home.engine.producer(option)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
+    for (const option of options)
+      await expect(home.engine.producer(option)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
     const codec = home.engine.producer({ compression: 'brotli' as 'gzip' })
     await expect(codec).rejects.toMatchObject({ code: 'UNSUPPORTED_COMPRESSION' })
     expect(home.engine.statistics().producers).toBe(0)
@@ -285,7 +298,9 @@ describe('the synchronous path', () => {
     const topic = await home.topic()
     await using producer = await home.engine.producer()
     const appender = await producer.appender(topic)
-    expect(() => appender.tryAppend(Buffer.alloc(2_000_000))).toThrow(expect.objectContaining({ code: 'RECORD_TOO_LARGE' }))
+    expect(() => appender.tryAppend(Buffer.alloc(2_000_000))).toThrow(
+      expect.objectContaining({ code: 'RECORD_TOO_LARGE' }),
+    )
     expect(() => appender.tryAppend(Buffer.alloc(1), null, Number.NaN)).toThrow('INVALID_ARGUMENT')
     appender.tryAppend(Buffer.from('good'))
     expect(() => appender.tryAppend(Buffer.alloc(1), null, -7)).toThrow('INVALID_ARGUMENT')

@@ -1,7 +1,13 @@
 /** Where a reader begins and ends, what it hands out, how soon it sees what is new, and what stays readable. */
 import { readdirSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type ConsumedRecord, isMillraceError, type Millrace, type Reader, type ReaderOptions } from '../../client/index.ts'
+import {
+  type ConsumedRecord,
+  isMillraceError,
+  type Millrace,
+  type Reader,
+  type ReaderOptions,
+} from '../../client/index.ts'
 import { EngineHome, SMALL, sleep, text, until } from './support/engine.ts'
 
 let home: EngineHome
@@ -108,7 +114,8 @@ describe('from and to', () => {
       { to: { offset: Number.NaN } },
       { maxBytes: 0 },
     ]
-    for (const options of bad) expect(() => engine.reader({ topic, ...options }), JSON.stringify(options)).toThrow('INVALID_ARGUMENT')
+    for (const options of bad)
+      expect(() => engine.reader({ topic, ...options }), JSON.stringify(options)).toThrow('INVALID_ARGUMENT')
     expect(await failure({ topic: 'nowhere' })).toBe('UNKNOWN_TOPIC_OR_PARTITION')
     expect(await failure({ topic, partitions: [1] })).toBe('UNKNOWN_TOPIC_OR_PARTITION')
     expect(await failure({ topic, partitions: [0, 7] })).toBe('UNKNOWN_TOPIC_OR_PARTITION')
@@ -174,7 +181,8 @@ describe('what is handed out', () => {
   test('views stay readable when retention has deleted their files', async () => {
     const topic = await filled(200, 500)
     const held: { offset: number; value: Uint8Array | null }[] = []
-    for await (const batch of engine.reader({ topic })) for (const { offset, value } of batch) held.push({ offset, value })
+    for await (const batch of engine.reader({ topic }))
+      for (const { offset, value } of batch) held.push({ offset, value })
     await engine.admin.deleteRecords(topic, 0, 200)
     const files = (): number => readdirSync(home.partitionDirectory(topic)).filter(name => name.endsWith('.log')).length
     await until(async () => {

@@ -51,7 +51,9 @@ interface Followed {
 
 const COUNT = 3_000
 
-test('two threads and the main one send and follow at once: every record once, each sender in order', { timeout: 60_000 }, async () => {
+test('two threads and the main one send and follow at once: every record once, each sender in order', {
+  timeout: 60_000,
+}, async () => {
   const topic = await home.topic(3, SMALL)
   const threads = ['a', 'b'].map(name => new ServiceThread(home.engine, name))
   const total = 3 * COUNT

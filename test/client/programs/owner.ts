@@ -19,7 +19,8 @@ const commands: Record<string, (...args: string[]) => Promise<unknown>> = {
       await producer.send({ topic, messages: [message] })
     }
   },
-  trim: (topic = '', partition = '0', offset = '0') => engine.admin.deleteRecords(topic, Number(partition), Number(offset)),
+  trim: (topic = '', partition = '0', offset = '0') =>
+    engine.admin.deleteRecords(topic, Number(partition), Number(offset)),
   close: () => engine.close(),
 }
 

@@ -11,9 +11,14 @@ async function send(topic: string, count: number): Promise<number> {
   const appender = await producer.appender(topic)
   let number = 0
   while (number < count) {
-    const messages = Array.from({ length: 7 }, () => ({ value: `${name}/${number++}`, key: name, timestamp: 1_000 + number }))
+    const messages = Array.from({ length: 7 }, () => ({
+      value: `${name}/${number++}`,
+      key: name,
+      timestamp: 1_000 + number,
+    }))
     const sent = producer.send({ topic, messages })
     if (number % 3 === 0) await sent
+    else sent.catch(() => undefined) // flush throws it
     for (let i = 0; i < 5; i++) {
       const value = Buffer.from(`${name}-sync/${number++}`)
       while (!appender.tryAppend(value, Buffer.from(name), 1_000 + number)) producer.waitReady()
@@ -30,7 +35,9 @@ async function follow(topic: string, total: number): Promise<{ counts: Record<st
   let disorder = 0
   let seen = 0
   for await (const { value } of client.reader({ topic, to: 'never' }).records()) {
-    const [sender, number] = Buffer.from(value ?? []).toString().split('/') as [string, string]
+    const [sender, number] = Buffer.from(value ?? [])
+      .toString()
+      .split('/') as [string, string]
     counts[sender] = (counts[sender] ?? 0) + 1
     if (Number(number) <= (last[sender] ?? -1)) disorder += 1
     last[sender] = Number(number)

@@ -89,7 +89,11 @@ export function difference(read: ConsumedRecord, made: TestRecord): string | und
 }
 
 /** Reads a topic from its start: every record must be one that was made, as it was made. */
-export async function scanModel(engine: Millrace, topic: string, made: ReadonlyMap<number, TestRecord>): Promise<ModelLog> {
+export async function scanModel(
+  engine: Millrace,
+  topic: string,
+  made: ReadonlyMap<number, TestRecord>,
+): Promise<ModelLog> {
   const { partitions } = await engine.admin.describeTopic(topic)
   const log: ModelLog = partitions.map(() => [])
   for await (const record of engine.reader({ topic }).records()) {
@@ -113,7 +117,13 @@ export function expectOnce(log: ModelLog, ids: Iterable<number>): void {
 }
 
 /** Look-ups of a topic against the model: offsets, times and ends. */
-export async function checkLookups(engine: Millrace, topic: string, log: ModelLog, random: Random, count = 60): Promise<void> {
+export async function checkLookups(
+  engine: Millrace,
+  topic: string,
+  log: ModelLog,
+  random: Random,
+  count = 60,
+): Promise<void> {
   using lookup = await engine.lookup(topic)
   expect(lookup.partitions).toBe(log.length)
   for (const [partition, records] of log.entries()) {
