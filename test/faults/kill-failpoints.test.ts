@@ -1,0 +1,72 @@
+/**
+ * `kill -9` at the places where a crash could split a step: each named failpoint of the engine kills the process there, the next
+ * start recovers, appends go on in the same directory and are killed once more.
+ */
+import { describe, expect, test } from 'vitest'
+import { FAILPOINTS, type Failpoint } from '../../engine/base/failpoints.ts'
+import { Random, testSeed } from '../../engine/base/random.ts'
+import { CrashChain, type CrashRound } from './support/crash-chain.ts'
+import { failpointPasses } from './support/kill-rounds.ts'
+
+interface KillCase {
+  readonly point: Failpoint
+  /** The pass that kills is drawn from 1 to this. */
+  readonly passesMax: number
+  /** When the point is passed: while appending, in the recovery of the start, or while the engine closes. */
+  readonly when: 'appending' | 'recovery' | 'closing'
+  /** Needs a torn batch, left by a round before. */
+  readonly torn?: boolean
+}
+
+const CASES: readonly KillCase[] = [
+  { point: 'append-before-copy', passesMax: 200, when: 'appending' },
+  { point: 'append-torn-copy', passesMax: 200, when: 'appending' },
+  { point: 'append-before-publish', passesMax: 200, when: 'appending' },
+  { point: 'roll-before-create', passesMax: 8, when: 'appending' },
+  { point: 'roll-after-create', passesMax: 8, when: 'appending' },
+  { point: 'flush-before-sync', passesMax: 50, when: 'appending' },
+  { point: 'flush-after-sync', passesMax: 50, when: 'appending' },
+  { point: 'seal-before-cut', passesMax: 8, when: 'appending' },
+  { point: 'checkpoint-before-put', passesMax: 3, when: 'appending' },
+  { point: 'delete-before-unlink', passesMax: 4, when: 'appending' },
+  { point: 'truncate-before-zero', passesMax: 4, when: 'recovery' },
+  { point: 'truncate-after-zero', passesMax: 4, when: 'recovery' },
+  { point: 'recovery-before-cut', passesMax: 1, when: 'recovery', torn: true },
+  { point: 'recovery-after-cut', passesMax: 1, when: 'recovery', torn: true },
+  { point: 'close-before-marker', passesMax: 1, when: 'closing' },
+]
+
+/** Elsewhere: a repair follows a failed flush, see flush-errors.test.ts. */
+const ELSEWHERE: readonly Failpoint[] = ['repair-before-rename']
+
+const LATEST_MS = 15_000
+const seed = testSeed()
+
+function roundAt({ point, passesMax, when }: KillCase, random: Random): CrashRound {
+  const failpoints = `${point}=kill@${random.between(1, passesMax)}`
+  const closing = when === 'closing' ? { closeAfterMs: 50 } : {}
+  return { failpoints, countedFrom: when === 'recovery' ? 'start' : 'ready', killAfterMs: LATEST_MS, ...closing }
+}
+
+test('every failpoint is a case', () => {
+  expect([...CASES.map(({ point }) => point), ...ELSEWHERE].sort()).toEqual([...FAILPOINTS].sort())
+})
+
+describe('kill -9 at failpoints', () => {
+  const all = Array.from({ length: failpointPasses() }, (_, pass) => CASES.map(kill => ({ ...kill, pass }))).flat()
+  test.for(all)('$point (pass $pass)', { timeout: 90_000 }, async (kill, { expect }) => {
+    const random = new Random(seed + all.indexOf(kill))
+    const chain = new CrashChain(random)
+    if (kill.torn === true) {
+      expect(
+        await chain.round(roundAt({ ...kill, point: 'append-torn-copy', passesMax: 200, when: 'appending' }, random)),
+      ).toBe('failpoint')
+    } else if (kill.when === 'recovery') {
+      expect(await chain.round({ countedFrom: 'ready', killAfterMs: 150 })).toBe('killed')
+    }
+    expect(await chain.round(roundAt(kill, random)), `${kill.point} was passed; seed ${random.seed}`).toBe('failpoint')
+    if (random.chance(0.5)) await chain.verify()
+    await chain.round({ countedFrom: 'ready', killAfterMs: random.below(150) })
+    await chain.verify()
+  })
+})
