@@ -122,8 +122,9 @@ export class PartitionLog {
     return this.#active
   }
 
-  get segmentCount(): number {
-    return this.#segments.length
+  /** Segments were to be removed while the indexer was at work: ask again soon. */
+  get isRemovalHeldBack(): boolean {
+    return this.#segments.isHeldBack
   }
 
   /** True while an order of this log is unanswered; it must not be dropped then. */
