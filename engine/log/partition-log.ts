@@ -122,9 +122,8 @@ export class PartitionLog {
     return this.#active
   }
 
-  /** Segments were to be removed while the indexer was at work: ask again soon. */
-  get isRemovalHeldBack(): boolean {
-    return this.#segments.isHeldBack
+  get segmentCount(): number {
+    return this.#segments.length
   }
 
   /** True while an order of this log is unanswered; it must not be dropped then. */

@@ -19,8 +19,6 @@ export class SegmentList {
   readonly #table: SegmentTable
   readonly #entries: SegmentEntries
   readonly #listed: ListedSegment[] = []
-  /** The last removal found the indexer at work: it is to be tried again. */
-  isHeldBack = false
 
   constructor(slot: number, control: ControlBlock, table: SegmentTable, entries: SegmentEntries) {
     this.#slot = slot
@@ -88,8 +86,7 @@ export class SegmentList {
    */
   removeHead(count: number, change: () => void): number[] {
     invariant(count < this.#listed.length, 'the active segment is not removed')
-    this.isHeldBack = count > 0 && !this.#control.swap(this.#slot, SLOT.indexLock, INDEX_LOCK.free, INDEX_LOCK.writer)
-    if (count === 0 || this.isHeldBack) return []
+    if (count === 0 || !this.#control.swap(this.#slot, SLOT.indexLock, INDEX_LOCK.free, INDEX_LOCK.writer)) return []
     const removed = this.#listed.splice(0, count)
     this.#control.beginChange(this.#slot)
     change()
