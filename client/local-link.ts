@@ -47,6 +47,10 @@ export class LocalLink implements ClientLink {
     return this.#schemas.register(subject, schema)
   }
 
+  isUnanswered(): boolean {
+    return false
+  }
+
   async schema(id: number): Promise<SchemaEntry | undefined> {
     return this.#broker.store.schemas.get(id)
   }

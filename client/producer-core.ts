@@ -143,7 +143,8 @@ export class ProducerCore {
         grant,
       )
     } catch (error) {
-      mapping.release()
+      // Else the broker may know the slabs, and unmaps them itself when it finds that this thread is gone.
+      if (!link.isUnanswered(error)) mapping.release()
       throw error
     }
   }
@@ -401,8 +402,9 @@ export class ProducerCore {
     try {
       await this.link.detachProducer(this.#producerId)
     } catch (error) {
-      // Without an answer a writer may still look at the slabs, unless the engine is closed.
-      if (!this.link.memory.closed) throw error
+      // A writer may still look at the slabs. The broker unmaps them when it finds that this thread is gone.
+      if (this.link.isUnanswered(error)) return
+      throw error
     }
     this.#mapping.release()
   }

@@ -3,7 +3,14 @@
  * from a worker thread of the service. Both sides of the port are here; what crosses is plain data.
  */
 import { MessageChannel, type MessagePort } from 'node:worker_threads'
-import { type ErrorData, fromErrorData, MillraceError, toErrorData } from '../base/errors.ts'
+import {
+  type ErrorCode,
+  type ErrorData,
+  type ErrorDetails,
+  fromErrorData,
+  MillraceError,
+  toErrorData,
+} from '../base/errors.ts'
 import { EngineMemory, type EngineMemoryHandle } from '../memory/engine-memory.ts'
 import type { ProducerGrant, ProducerMemory } from './producers.ts'
 import type { ClientTopic } from './topic-metadata.ts'
@@ -26,9 +33,11 @@ export interface ClientLink {
   /** @throws INVALID_SCHEMA, READ_ONLY */
   registerSchema(subject: string, schema: string): Promise<SchemaEntry>
   schema(id: number): Promise<SchemaEntry | undefined>
+  /** True for an error that is not the broker's answer: the call may have been carried out. */
+  isUnanswered(error: unknown): boolean
 }
 
-type Call = keyof Omit<ClientLink, 'memory'>
+type Call = keyof Omit<ClientLink, 'memory' | 'isUnanswered'>
 
 interface CallMessage {
   readonly id: number
@@ -55,18 +64,26 @@ export interface ThreadHandle {
 export function serveThread(link: ClientLink, gone: (producerIds: readonly number[]) => void): ThreadHandle {
   const { port1, port2 } = new MessageChannel()
   const attached = new Set<number>()
+  let isGone = false
   port1.on('message', ({ id, call, args }: CallMessage) => {
     const method = link[call] as (...args: readonly unknown[]) => Promise<unknown>
     method.apply(link, args as unknown[]).then(
       value => {
-        if (call === 'attachProducer') attached.add((value as ProducerGrant).producerId)
+        if (call === 'attachProducer') {
+          const { producerId } = value as ProducerGrant
+          if (isGone) gone([producerId])
+          else attached.add(producerId)
+        }
         if (call === 'detachProducer') attached.delete(args[0] as number)
         port1.postMessage({ id, value } satisfies ReturnMessage)
       },
       (error: unknown) => port1.postMessage({ id, error: toErrorData(error, 'IO_ERROR') } satisfies ReturnMessage),
     )
   })
-  port1.on('close', () => gone([...attached]))
+  port1.on('close', () => {
+    isGone = true
+    gone([...attached])
+  })
   port1.unref()
   return { memory: link.memory.handle, port: port2 }
 }
@@ -83,6 +100,7 @@ export class PortLink implements ClientLink {
   readonly #port: MessagePort
   readonly #timeoutMs: number
   readonly #waiting = new Map<number, Waiting>()
+  readonly #unanswered = new WeakSet<object>()
   #nextId = 1
   #closed = false
 
@@ -119,6 +137,16 @@ export class PortLink implements ClientLink {
     return this.#call('schema', id)
   }
 
+  isUnanswered(error: unknown): boolean {
+    return this.#unanswered.has(Object(error))
+  }
+
+  #unansweredError(code: ErrorCode, details: ErrorDetails): MillraceError {
+    const error = new MillraceError(code, details)
+    this.#unanswered.add(error)
+    return error
+  }
+
   /** Ends the link; what waits for an answer fails. */
   close(): void {
     this.#port.close()
@@ -126,12 +154,12 @@ export class PortLink implements ClientLink {
   }
 
   #call<T>(call: Call, ...args: unknown[]): Promise<T> {
-    if (this.#closed) return Promise.reject(new MillraceError('CLOSED', { call }))
+    if (this.#closed) return Promise.reject(this.#unansweredError('CLOSED', { call }))
     const id = this.#nextId++
     return new Promise<T>((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#waiting.delete(id)
-        reject(new MillraceError('TIMED_OUT', { call, timeoutMs: this.#timeoutMs }))
+        reject(this.#unansweredError('TIMED_OUT', { call, timeoutMs: this.#timeoutMs }))
       }, this.#timeoutMs)
       this.#waiting.set(id, { resolve: resolve as (value: unknown) => void, reject, timer })
       this.#port.postMessage({ id, call, args } satisfies CallMessage)
@@ -151,7 +179,7 @@ export class PortLink implements ClientLink {
     this.#closed = true
     for (const { reject, timer } of this.#waiting.values()) {
       clearTimeout(timer)
-      reject(new MillraceError('CLOSED', { thread: 'broker' }))
+      reject(this.#unansweredError('CLOSED', { thread: 'broker' }))
     }
     this.#waiting.clear()
   }
