@@ -88,7 +88,7 @@ export class Reader implements AsyncIterable<ReadBatch> {
       const track = { partition: located, reader, hint: newReadHint(), offset: 0, toOffset: 0, wait: undefined }
       tracks.push(track)
       track.toOffset = this.#end(reader)
-      track.offset = startOf(reader, this.#options.from)
+      track.offset = startOf(reader, this.#options.from ?? 'earliest')
     }
     return tracks
   }

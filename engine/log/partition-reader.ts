@@ -9,11 +9,12 @@
 import { type ErrorCode, isMillraceError, MillraceError } from '../base/errors.ts'
 import { RecordCursor } from '../format/record.ts'
 import { BATCH, baseOffsetOf, batchBytes, lastOffsetOf, maxTimestampOf } from '../format/record-batch.ts'
-import type { Region } from '../format/region.ts'
+import { type Region, readI64Rough } from '../format/region.ts'
 import { ERROR_CODES } from '../memory/append-channel.ts'
 import { type ControlBlock, SLOT, STATE } from '../memory/control-block.ts'
 import { SEGMENT, type SegmentTable } from '../memory/segment-table.ts'
 import { SegmentReader } from './segment-reader.ts'
+import { positionOf } from './segment-search.ts'
 
 /** Where a partition is, for threads that read it. */
 export interface PartitionLocation {
@@ -109,14 +110,14 @@ export class PartitionReader {
       if (this.#segments.length === 0) return this.#absent()
       const continues = hint.offset === offset && hint.generation === this.#generation && hint.segment !== undefined
       let segment = continues ? (hint.segment as SegmentReader) : this.#segmentOf(offset)
-      let position = continues ? hint.position : this.#positionOf(segment, offset)
+      let position = continues ? hint.position : positionOf(segment, offset)
       if (position >= segment.sizeBytes) {
         const next = this.#segments[this.#segments.indexOf(segment) + 1]
         if (next === undefined) return undefined
         segment = next
         position = 0
       }
-      return this.#collect(segment, position, maxBytes, highWatermark, hint)
+      return this.#collect(segment, position, maxBytes, highWatermark, hint, continues ? offset : -1)
     })
   }
 
@@ -126,17 +127,23 @@ export class PartitionReader {
     maxBytes: number,
     highWatermark: number,
     hint: ReadHint,
+    expectedOffset: number,
   ): FetchedBatches | undefined {
     const { region, at: from } = segment.batchAt(position)
     const { view } = region
     const filePosition = position - from
     let to = from
-    let nextOffset = hint.offset
+    // Offsets are not covered by a checksum: each batch has to go on where the one before ended, but for compacted records.
+    let nextOffset = expectedOffset === -1 ? baseOffsetOf(view, from) : expectedOffset
     while (to + BATCH.headerBytes <= region.length) {
       const bytes = batchBytes(view, to)
       if (bytes < BATCH.headerBytes || to + bytes > region.length || (to > from && to + bytes - from > maxBytes)) break
+      if (readI64Rough(view, to) !== nextOffset) {
+        if (to > from && segment.isDamaged(filePosition + to)) break // the next fetch begins there and reports it
+        segment.demandReadable(filePosition + to)
+      }
       if (baseOffsetOf(view, to) >= highWatermark) break
-      if (to > from && !segment.sound(region, to, filePosition + to)) break // the next fetch begins there and reports it
+      if (to > from && !segment.sound(region, to, filePosition + to)) break
       nextOffset = lastOffsetOf(view, to) + 1
       to += bytes
     }
@@ -162,7 +169,7 @@ export class PartitionReader {
       if (offset >= highWatermark) return undefined
       this.#refresh()
       const segment = this.#segmentOf(offset)
-      const position = this.#positionOf(segment, offset)
+      const position = positionOf(segment, offset)
       const found = position < segment.sizeBytes ? segment.batchAt(position) : this.#firstBehind(segment)
       if (found === undefined) return undefined
       this.#cursor.reset(found.region, found.at)
@@ -198,7 +205,7 @@ export class PartitionReader {
 
   #scanForTime(segment: SegmentReader, from: number, timestamp: number, highWatermark: number): number | undefined {
     const cursor = this.#cursor
-    for (let position = this.#positionOf(segment, from); position < segment.sizeBytes; ) {
+    for (let position = positionOf(segment, from); position < segment.sizeBytes; ) {
       const { region, at } = segment.batchAt(position)
       if (baseOffsetOf(region.view, at) >= highWatermark) return highWatermark
       if (maxTimestampOf(region.view, at) >= timestamp) {
@@ -208,9 +215,20 @@ export class PartitionReader {
           if (!cursor.next()) break // it stays on a record that matches, also on one below the log start
         }
       }
-      position += batchBytes(region.view, at)
+      position = this.#behind(segment, region, at, position)
     }
     return undefined
+  }
+
+  /** Position behind a batch, once it is known that the next one continues it. @throws CORRUPT_BATCH */
+  #behind(segment: SegmentReader, { view, length }: Region, at: number, position: number): number {
+    const next = at + batchBytes(view, at)
+    const behind = position + next - at
+    if (next + BATCH.headerBytes <= length && readI64Rough(view, next) !== lastOffsetOf(view, at) + 1) {
+      segment.demandReadable(position)
+      segment.demandReadable(behind)
+    }
+    return behind
   }
 
   /** The first record with the largest timestamp below the high watermark; undefined in an empty log. */
@@ -238,7 +256,7 @@ export class PartitionReader {
     // With the whole segment in range only the batch that is known to hold the largest needs a look.
     const hinted = segment.maxTimestampOffset
     const known = hinted >= from && hinted < to && segment.baseOffset >= from
-    for (let position = known ? this.#positionOf(segment, hinted) : 0; position < segment.sizeBytes; ) {
+    for (let position = known ? positionOf(segment, hinted) : 0; position < segment.sizeBytes; ) {
       const { region, at } = segment.batchAt(position)
       if (baseOffsetOf(region.view, at) >= to) break
       if (maxTimestampOf(region.view, at) > (best?.timestamp ?? -2)) {
@@ -250,7 +268,7 @@ export class PartitionReader {
         }
       }
       if (known && best !== undefined) break
-      position += batchBytes(region.view, at)
+      position = this.#behind(segment, region, at, position)
     }
     return best
   }
@@ -291,9 +309,14 @@ export class PartitionReader {
   demandInRange(offset: number, highWatermark = this.highWatermark): void {
     const logStartOffset = this.logStartOffset
     const logEndOffset = this.logEndOffset
-    if (offset >= logStartOffset && offset <= logEndOffset) return
+    if (offset >= logStartOffset && offset <= logEndOffset && Number.isInteger(offset)) return
     const { topic, partition } = this.location
     throw new MillraceError('OFFSET_OUT_OF_RANGE', { topic, partition, offset, logStartOffset, highWatermark })
+  }
+
+  /** Where the log goes on behind a segment. */
+  #endOffsetOf(baseOffset: number): number {
+    return this.#segments.find(segment => segment.baseOffset > baseOffset)?.baseOffset ?? this.logEndOffset
   }
 
   /** The newest segment whose base offset is at or below `offset`. */
@@ -308,27 +331,6 @@ export class PartitionReader {
     const segment = this.#segments[low]
     if (segment === undefined) throw new Moved()
     return segment
-  }
-
-  /** Position of the first batch whose last offset is at or behind `offset`: a binary search, then a short scan. */
-  #positionOf(segment: SegmentReader, offset: number): number {
-    let position = segment.floorPosition(offset)
-    const size = segment.sizeBytes
-    while (position < size) {
-      const { region, position: start } = segment.window(position)
-      const { view } = region
-      let at = position - start
-      while (at + BATCH.headerBytes <= region.length) {
-        if (lastOffsetOf(view, at) >= offset) return start + at
-        const bytes = batchBytes(view, at)
-        if (bytes < BATCH.headerBytes || at + bytes > region.length) {
-          throw new MillraceError('CORRUPT_BATCH', { path: segment.path, position: start + at, reason: 'length' })
-        }
-        at += bytes
-      }
-      position = start + at
-    }
-    return position
   }
 
   /** A log with records has segments, unless it is being repaired or its owner goes. */
@@ -371,7 +373,8 @@ export class PartitionReader {
         before.delete(baseOffset)
         return kept
       }
-      return new SegmentReader(this.location.directory, baseOffset, entry, this.#table, this.#checkCrc)
+      const endOffset = (): number => this.#endOffsetOf(baseOffset)
+      return new SegmentReader(this.location.directory, baseOffset, entry, this.#table, this.#checkCrc, endOffset)
     })
     for (const segment of before.values()) segment.release()
   }

@@ -15,11 +15,12 @@ import { isMillraceError, MillraceError } from '../base/errors.ts'
 import { MIB } from '../base/limits.ts'
 import { segmentFileName } from '../format/file-names.ts'
 import { floorOffsetEntry, OFFSET_ENTRY, offsetEntryPosition } from '../format/offset-index.ts'
-import { BATCH, baseOffsetOf, batchBytes, checkBatch } from '../format/record-batch.ts'
-import { Region } from '../format/region.ts'
+import { BATCH, batchBytes, checkBatch } from '../format/record-batch.ts'
+import { Region, readI64Rough } from '../format/region.ts'
 import { floorTimeEntry, TIME_ENTRY, timeEntryRelativeOffset } from '../format/time-index.ts'
 import { Mapping } from '../memory/mapping.ts'
 import { SEGMENT, type SegmentTable } from '../memory/segment-table.ts'
+import { type Damage, findDamages } from './segment-damage.ts'
 
 /** The tail window may cover this much before the large one is made anew; a window costs time with its size. */
 const TAIL_BYTES_MAX = 64 * MIB
@@ -45,25 +46,42 @@ export class SegmentReader {
   /** Entry of the segment table; valid only while the partition's generation is the one it was listed under. */
   readonly entry: number
   readonly #checkCrc: boolean
+  readonly #endOffset: () => number
   #mapping: Mapping | undefined
   #base: Window | undefined
   #tail: Window | undefined
   #offsets: IndexFile | undefined
   #times: IndexFile | undefined
   #checked: Uint8Array | undefined
+  /** What of the first `bytes` is damaged. */
+  #damages: { readonly bytes: number; readonly list: readonly Damage[] } | undefined
 
-  constructor(directory: string, baseOffset: number, entry: number, table: SegmentTable, checkCrc: boolean) {
+  /** @param endOffset offset at which the log goes on behind this segment, as it is when it is asked */
+  constructor(
+    directory: string,
+    baseOffset: number,
+    entry: number,
+    table: SegmentTable,
+    checkCrc: boolean,
+    endOffset: () => number,
+  ) {
     this.baseOffset = baseOffset
     this.path = join(directory, segmentFileName(baseOffset, 'log'))
     this.#directory = directory
     this.entry = entry
     this.#table = table
     this.#checkCrc = checkCrc
+    this.#endOffset = endOffset
   }
 
   /** Published bytes. */
   get sizeBytes(): number {
     return this.#table.get(this.entry, SEGMENT.sizeBytes)
+  }
+
+  /** Offset at which the log goes on behind this segment. */
+  get endOffset(): number {
+    return this.#endOffset()
   }
 
   get maxTimestamp(): number {
@@ -122,6 +140,14 @@ export class SegmentReader {
    * @throws CORRUPT_BATCH with path and position, and the offset behind it where that can be told
    */
   batchAt(position: number): { region: Region; at: number } {
+    const found = this.soundAt(position)
+    if (found !== undefined) return found
+    this.demandReadable(position)
+    throw new MillraceError('CORRUPT_BATCH', { path: this.path, position, reason: 'changed' })
+  }
+
+  /** The same, undefined when the batch is damaged. */
+  soundAt(position: number): { region: Region; at: number } | undefined {
     let window = this.window(position)
     let at = position - window.position
     // A window that was made before the batch was published may end inside it.
@@ -132,13 +158,7 @@ export class SegmentReader {
       window = this.#newWindow(position)
       at = position - window.position
     }
-    this.#demandSound(window.region, at, position)
-    return { region: window.region, at }
-  }
-
-  /** Demands that the batch at `at` is sound. @throws CORRUPT_BATCH */
-  #demandSound(region: Region, at: number, position: number): void {
-    if (!this.sound(region, at, position)) this.#corrupt(region, at, position)
+    return this.sound(window.region, at, position) ? { region: window.region, at } : undefined
   }
 
   /** True when the batch at `at` is sound; checked once per batch. */
@@ -162,32 +182,41 @@ export class SegmentReader {
     return grown
   }
 
-  #corrupt(region: Region, at: number, position: number): never {
-    const reason = checkBatch(region, at, region.length, this.#checkCrc) ?? 'changed'
-    const details = { path: this.path, position, reason }
-    const nextOffset = this.#soundBehind(region, at, position)
-    throw new MillraceError('CORRUPT_BATCH', nextOffset === undefined ? details : { ...details, nextOffset })
+  // ── damage ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** All that is published, from the start. */
+  published(): Region {
+    const size = this.sizeBytes
+    return new Region(this.#mapped(size).lend(0, size))
   }
 
-  /**
-   * Offset of the next sound batch behind a damaged one. Nothing that the damaged one says is believed: where its length leads
-   * to a sound batch, that is the next; else the index knows where others begin.
-   */
-  #soundBehind(region: Region, at: number, position: number): number | undefined {
-    const next = at + batchBytes(region.view, at)
-    if (next > at && checkBatch(region, next, region.length) === undefined) return baseOffsetOf(region.view, next)
-    const count = this.offsetEntries
-    if (count === 0) return undefined
-    this.#offsets = this.#indexFile(this.#offsets, 'index', count * OFFSET_ENTRY.sizeBytes)
-    const view = this.#offsets?.region.view
-    if (view === undefined) return undefined
-    const start = position - at
-    for (let entry = 0; entry < count; entry++) {
-      const candidate = offsetEntryPosition(view, entry) - start
-      if (candidate > at && checkBatch(region, candidate, region.length) === undefined)
-        return baseOffsetOf(region.view, candidate)
-    }
-    return undefined
+  /** What of the segment cannot be read. Cost: the first time a walk over it with its checksums. */
+  damages(): readonly Damage[] {
+    const known = this.#damages
+    if (known !== undefined && known.bytes >= this.sizeBytes) return known.list
+    const region = this.published()
+    const list = findDamages(region, this.baseOffset, this.endOffset)
+    this.#damages = { bytes: region.length, list }
+    return list
+  }
+
+  isDamaged(position: number): boolean {
+    return this.#damageAt(position) !== undefined
+  }
+
+  /** @throws CORRUPT_BATCH when `position` lies in a damaged stretch */
+  demandReadable(position: number): void {
+    const damage = this.#damageAt(position)
+    if (damage !== undefined) throw this.corrupt(damage)
+  }
+
+  #damageAt(at: number): Damage | undefined {
+    return this.damages().find(({ position, endPosition }) => position <= at && at < endPosition)
+  }
+
+  /** The error for a damaged stretch: where it begins, which offsets it takes, and at which offset one reads on. */
+  corrupt({ position, reason, offset, nextOffset }: Damage): MillraceError {
+    return new MillraceError('CORRUPT_BATCH', { path: this.path, position, reason, baseOffset: offset, nextOffset })
   }
 
   // ── indexes ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -212,7 +241,7 @@ export class SegmentReader {
 
   #beginsAtOrBefore(position: number, offset: number): boolean {
     const { region, position: start } = this.window(position)
-    return baseOffsetOf(region.view, position - start) <= offset
+    return readI64Rough(region.view, position - start) <= offset // what it says is checked by whoever goes there
   }
 
   /** An offset at or before the first record of this segment with a timestamp at or after the given one. */
