@@ -9,9 +9,7 @@ const isFaultRun = process.env['MILLRACE_FAULTS'] === 'all'
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    exclude: isFaultRun
-      ? []
-      : ['test/client/memory.test.ts', ...OWN_COMMAND.map(name => `test/faults/${name}.test.ts`)],
+    exclude: isFaultRun ? [] : OWN_COMMAND.map(name => `test/faults/${name}.test.ts`),
     pool: 'forks',
     maxWorkers: 2,
     testTimeout: 60_000,

@@ -23,6 +23,7 @@ import { ServiceLoop, stepBack } from './service-loop.ts'
 const STRETCH_BYTES = 32 * MIB
 /** Between two turns. */
 const TURN_MS = 10
+const GAP_MS = 1
 /** Segments whose files stay mapped between turns; beyond it the one that was used least recently is let go. */
 const OPEN_MAX = 256
 
@@ -74,6 +75,8 @@ class IndexerLoop extends ServiceLoop {
         worked = true
       }
     }
+    // Also after a long turn the lock is free for a moment: a writer may be waiting to remove segments.
+    this.#nextTurnMs = Math.max(this.#nextTurnMs, performance.now() + GAP_MS)
     return worked
   }
 

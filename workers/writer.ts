@@ -33,9 +33,12 @@ const SPIN_PASSES = 200
 /** While flushes are done here, senders come back with their next records in less time than two wake-ups take. */
 const SPIN_PASSES_FLUSHING = 1_500
 const PARK_MS = 1_000
+const PARK_HELD_BACK_MS = 10
 /** A partition that was not appended to for this long gives back what was allocated ahead of its tail. */
 const IDLE_MS = 10_000
 const TICK_MS = 500
+/** Between two tries to remove segments while the indexer is at work in their partition. */
+const REMOVAL_RETRY_MS = 0.5
 
 /** The time as of the beginning of the pass: asking the system for it takes as long as some of the work on a batch. */
 class PassClock implements Clock {
@@ -65,6 +68,9 @@ class WriterLoop {
   readonly #producers = new Map<number, AttachedProducer>()
   #producerList: AttachedProducer[] = []
   readonly #detaching = new Map<number, { reply: number | undefined; cut: boolean }>()
+  /** Partitions whose indexer kept segments from being removed, and whether retention was to be applied. */
+  readonly #heldBack = new Map<number, boolean>()
+  #nextRemovalMs = 0
   #settle: number | undefined
   /** The engine is closing: what producers of other threads still push is refused, else a busy one would hold it open. */
   #isRefusing = false
@@ -105,6 +111,7 @@ class WriterLoop {
     if (this.#services.pushBacklog()) worked = true
     if (this.#flushKept()) worked = true
     this.#tick()
+    if (this.#heldBack.size > 0) this.#removeHeldBack()
     if (this.#detaching.size > 0) this.#finishDetaching()
     if (this.#settle !== undefined) this.#trySettle()
     for (const producer of this.#producerList) {
@@ -118,7 +125,7 @@ class WriterLoop {
   #park(): void {
     this.#cell.announce()
     if (this.#hasWork()) this.#cell.cancel()
-    else this.#cell.wait(PARK_MS)
+    else this.#cell.wait(this.#heldBack.size > 0 ? PARK_HELD_BACK_MS : PARK_MS)
   }
 
   #hasWork(): boolean {
@@ -295,6 +302,7 @@ class WriterLoop {
       case 'delete-records': {
         const { log } = this.#host(mail.slot)
         log.deleteRecordsBefore(mail.offset)
+        if (log.isRemovalHeldBack) this.#holdBack(mail.slot, false)
         return log.logStartOffset
       }
       case 'detach':
@@ -357,16 +365,42 @@ class WriterLoop {
 
   #retention(nowMs: number): number {
     let removed = 0
-    for (const host of this.#hosts.values()) {
-      if (host.failure !== undefined || this.#detaching.has(host.log.slot)) continue
-      try {
-        removed += host.log.removeBelowStart() + host.log.applyRetention(nowMs)
-      } catch (error) {
-        if (!(error instanceof MillraceError)) throw error
-        this.#mailbox.post({ kind: 'warning', error: toErrorData(error) }) // a full disk while rolling: the next pass tries again
-      }
-    }
+    for (const host of this.#hosts.values()) removed += this.#remove(host, nowMs)
     return removed
+  }
+
+  #remove({ log, failure }: PartitionHost, nowMs: number): number {
+    if (failure !== undefined || this.#detaching.has(log.slot)) return 0
+    try {
+      let removed = log.removeBelowStart()
+      const isHeldBack = log.isRemovalHeldBack
+      if (!isHeldBack) removed += log.applyRetention(nowMs)
+      if (isHeldBack || log.isRemovalHeldBack) this.#holdBack(log.slot, true)
+      return removed
+    } catch (error) {
+      if (!(error instanceof MillraceError)) throw error
+      this.#mailbox.post({ kind: 'warning', error: toErrorData(error) }) // a full disk while rolling: the next pass tries again
+      return 0
+    }
+  }
+
+  /** The indexer lets go of a partition every few milliseconds; a busy one would be kept from retention for ever. */
+  #removeHeldBack(): void {
+    const nowMs = this.#clock.monotonicMs()
+    if (nowMs < this.#nextRemovalMs) return
+    this.#nextRemovalMs = nowMs + REMOVAL_RETRY_MS
+    const heldBack = [...this.#heldBack]
+    this.#heldBack.clear()
+    for (const [slot, withRetention] of heldBack) {
+      const host = this.#hosts.get(slot)
+      if (host === undefined || host.failure !== undefined || this.#detaching.has(slot)) continue
+      if (withRetention) this.#remove(host, this.#clock.nowMs())
+      else if (host.log.removeBelowStart() === 0 && host.log.isRemovalHeldBack) this.#holdBack(slot, false)
+    }
+  }
+
+  #holdBack(slot: number, withRetention: boolean): void {
+    this.#heldBack.set(slot, withRetention || this.#heldBack.get(slot) === true)
   }
 
   #finishDetaching(): void {

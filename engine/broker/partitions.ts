@@ -8,7 +8,14 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { TopicId } from '../base/brands.ts'
-import { type ErrorData, fileError, fromErrorData, isMillraceError, MillraceError } from '../base/errors.ts'
+import {
+  type ErrorData,
+  fileError,
+  fromErrorData,
+  isMillraceError,
+  MillraceError,
+  toErrorData,
+} from '../base/errors.ts'
 import { invariant } from '../base/invariant.ts'
 import { PARTITIONS_MAX } from '../base/limits.ts'
 import { partitionDirectory } from '../format/file-names.ts'
@@ -165,7 +172,7 @@ export class Partitions {
     await Promise.all(
       hosted.map(async (partition, index) => {
         const outcome = outcomes[index] ?? { error: { code: 'IO_ERROR', details: {} } }
-        if ('result' in outcome) return this.#adopt(partition, outcome.result)
+        if ('result' in outcome) return this.#adoptIfRoom(partition, outcome.result)
         this.#markFailed(partition, outcome.error)
         if (mayPass(outcome.error.code)) this.#recoverLater(partition, items[index] as RecoverItem)
       }),
@@ -183,6 +190,16 @@ export class Partitions {
     invariant(outcome !== undefined, 'a job answers for each of its items')
     if ('error' in outcome) throw fromErrorData(outcome.error)
     await this.#adopt(partition, outcome.result)
+  }
+
+  /** One partition with too many segments does not keep the others down. */
+  async #adoptIfRoom(partition: HostedPartition, result: RecoveryResult): Promise<void> {
+    try {
+      await this.#adopt(partition, result)
+    } catch (error) {
+      if (!isMillraceError(error, 'TOO_MANY_SEGMENTS')) throw error
+      this.#markFailed(partition, toErrorData(error))
+    }
   }
 
   async #adopt(partition: HostedPartition, result: RecoveryResult): Promise<void> {

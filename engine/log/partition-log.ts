@@ -94,10 +94,7 @@ export class PartitionLog {
     const last = state.segments.at(-1)
     invariant(last !== undefined, 'a partition has at least its active segment')
     const { control } = shared
-    control.beginChange(this.slot)
-    let entry = -1
-    for (const segment of state.segments) entry = this.#segments.link(segment)
-    this.#active = this.#activeFrom(last, entry)
+    this.#active = this.#activeFrom(last, this.#segments.adopt(state.segments)) // which begins a change
     this.#publishOffsets()
     control.set(this.slot, SLOT.flushedOffset, this.flushedOffset)
     control.set(this.slot, SLOT.leaderEpoch, this.leaderEpoch)
@@ -122,8 +119,9 @@ export class PartitionLog {
     return this.#active
   }
 
-  get segmentCount(): number {
-    return this.#segments.length
+  /** Segments were to be removed while the indexer was at work: ask again soon. */
+  get isRemovalHeldBack(): boolean {
+    return this.#segments.isHeldBack
   }
 
   /** True while an order of this log is unanswered; it must not be dropped then. */

@@ -19,6 +19,8 @@ export class SegmentList {
   readonly #table: SegmentTable
   readonly #entries: SegmentEntries
   readonly #listed: ListedSegment[] = []
+  /** The last removal found the indexer at work: it is to be tried again. */
+  isHeldBack = false
 
   constructor(slot: number, control: ControlBlock, table: SegmentTable, entries: SegmentEntries) {
     this.#slot = slot
@@ -49,6 +51,23 @@ export class SegmentList {
     let total = 0
     for (const { entry } of this.#listed) total += this.#table.get(entry, SEGMENT.sizeBytes)
     return total
+  }
+
+  /**
+   * Begins a change of the generation, and links the segments of a partition that is taken over.
+   * @returns the entry of the last
+   * @throws TOO_MANY_SEGMENTS; nothing is linked then, and the change is over
+   */
+  adopt(segments: readonly SegmentInfo[]): number {
+    this.#control.beginChange(this.#slot)
+    try {
+      for (const segment of segments) this.link(segment)
+    } catch (error) {
+      this.clear()
+      this.#control.endChange(this.#slot)
+      throw error
+    }
+    return this.at(-1).entry
   }
 
   /** Appends a segment. Inside a change of the generation. @returns its entry @throws TOO_MANY_SEGMENTS */
@@ -86,7 +105,8 @@ export class SegmentList {
    */
   removeHead(count: number, change: () => void): number[] {
     invariant(count < this.#listed.length, 'the active segment is not removed')
-    if (count === 0 || !this.#control.swap(this.#slot, SLOT.indexLock, INDEX_LOCK.free, INDEX_LOCK.writer)) return []
+    this.isHeldBack = count > 0 && !this.#control.swap(this.#slot, SLOT.indexLock, INDEX_LOCK.free, INDEX_LOCK.writer)
+    if (count === 0 || this.isHeldBack) return []
     const removed = this.#listed.splice(0, count)
     this.#control.beginChange(this.#slot)
     change()

@@ -1,5 +1,5 @@
 /** Appending and rolling: where batches go, when a segment is full, and what waits for whom. */
-import { existsSync, statSync } from 'node:fs'
+import { existsSync, rmSync, statSync } from 'node:fs'
 import { afterAll, afterEach, describe, expect, test } from 'vitest'
 import { MillraceError } from '../../../engine/base/errors.ts'
 import { encodeBatch, isLogAppendTime, leaderEpochOf, maxTimestampOf } from '../../../engine/format/record-batch.ts'
@@ -324,6 +324,28 @@ describe('the end', () => {
       STATE.closing,
     ])
     open = open.filter(other => other !== fixture)
+  })
+
+  test('a partition with more segments than there is room for is not taken over, and leaves the room as it was', () => {
+    const fixture = start({ config: SMALL })
+    fixture.appendMany(20, 1_000)
+    fixture.log.flush()
+    const state = { logStartOffset: 0, logEndOffset: 20, leaderEpoch: 1 }
+    const segments = fixture.log.describe()
+    fixture.log.close(true)
+    const many = Array.from({ length: 600 }, (_, i) => ({
+      ...(segments[0] as (typeof segments)[number]),
+      baseOffset: i,
+    }))
+    for (let tried = 0; tried < 3; tried++) {
+      expect(() => fixture.adopt(fixture.log.config, { ...state, segments: many })).toThrow(
+        expect.objectContaining({ code: 'TOO_MANY_SEGMENTS' }),
+      )
+      expect([fixture.word('generation') % 2, fixture.word('segmentCount'), fixture.listed()]).toEqual([0, 0, []])
+    }
+    for (let i = 1; i < 600; i++) if (i !== 15) rmSync(fixture.logPath(i))
+    fixture.adopt(fixture.log.config, { ...state, segments })
+    fixture.check()
   })
 
   test('entries of the segment table are given back: fifty lives of a partition use no more than one', () => {
