@@ -14,11 +14,19 @@ export function toBytes(value: BytesLike | null): Uint8Array | null {
   })
 }
 
+function toHeader(header: RecordHeader): RecordHeader {
+  const { key, value } = Object(header) as RecordHeader
+  if (typeof key !== 'string') throw invalidHeader(typeof key)
+  return { key, value: toBytes(value) }
+}
+
+const invalidHeader = (type: string): MillraceError =>
+  new MillraceError('INVALID_ARGUMENT', { argument: 'headers', type, accepted: 'object, or array of {key, value}' })
+
 /** @throws INVALID_ARGUMENT as `toBytes` */
 export function toHeaders(headers: NonNullable<Message['headers']>): readonly RecordHeader[] {
-  if (Array.isArray(headers)) {
-    return (headers as readonly RecordHeader[]).map(({ key, value }) => ({ key: String(key), value: toBytes(value) }))
-  }
+  if (Array.isArray(headers)) return (headers as readonly RecordHeader[]).map(toHeader)
+  if (typeof headers !== 'object') throw invalidHeader(typeof headers)
   const entries = Object.entries(headers as Readonly<Record<string, BytesLike | null>>)
   return entries.map(([key, value]) => ({ key, value: toBytes(value) }))
 }

@@ -94,7 +94,8 @@ export class Producer {
   /** Appends the rest of a send after those of the topic that wait already. */
   #sendLater(topic: string, messages: readonly Message[], from: number, acks: Acks, tracker: SendTracker): void {
     const before = this.#waitingSends.get(topic) ?? Promise.resolve()
-    const turn = before.then(() => this.#sendRest(topic, messages, from, acks, tracker))
+    const deadlineMs = this.#deadlineMs() // counted from now, else those at the end of the queue would wait for all before them
+    const turn = before.then(() => this.#sendRest(topic, messages, from, acks, tracker, deadlineMs))
     this.#waitingSends.set(topic, turn)
     void turn.then(() => {
       if (this.#waitingSends.get(topic) === turn) this.#waitingSends.delete(topic)
@@ -107,13 +108,14 @@ export class Producer {
     from: number,
     acks: Acks,
     tracker: SendTracker,
+    deadlineMs: number,
   ): Promise<void> {
     try {
       for (let next = from; next < messages.length; ) {
         const batches = await this.#topic(topic)
         const appended = this.#appendAll(batches, messages, next, acks, tracker)
         this.#park()
-        if (appended < messages.length) await this.#room()
+        if (appended < messages.length) await this.#room(appended > next ? this.#deadlineMs() : deadlineMs)
         next = appended
       }
     } catch (error) {
@@ -314,12 +316,15 @@ export class Producer {
   /** Resolves when there is room for what was refused last. @throws CLOSED, TIMED_OUT after the delivery timeout */
   async ready(): Promise<void> {
     this.#demandOpen()
-    await this.#room()
+    await this.#room(this.#deadlineMs())
     this.#demandOpen()
   }
 
-  async #room(): Promise<void> {
-    const deadlineMs = performance.now() + this.#core.options.deliveryTimeoutMs
+  #deadlineMs(): number {
+    return performance.now() + this.#core.options.deliveryTimeoutMs
+  }
+
+  async #room(deadlineMs: number): Promise<void> {
     for (;;) {
       this.#poll()
       if (this.#core.hasRoom) return

@@ -184,6 +184,17 @@ describe('time', () => {
     await slow.close()
   })
 
+  test('sends that wait for room wait side by side, not one after another', async () => {
+    const slow = await slowHome(2_000)
+    const topic = await slow.topic()
+    const producer = await slow.engine.producer({ deliveryTimeoutMs: 300, batchBytes: 1_024, bufferBytes: 1_024 })
+    const begunMs = performance.now()
+    const sends = Array.from({ length: 20 }, () => producer.send({ topic, messages: [{ value: Buffer.alloc(700) }] }))
+    for (const send of await Promise.allSettled(sends)) expect(send).toMatchObject({ reason: { code: 'TIMED_OUT' } })
+    expect(performance.now() - begunMs).toBeLessThan(1_500)
+    await slow.close()
+  })
+
   test('ready gives up after the delivery timeout, waitReady after its own', async () => {
     const slow = await slowHome(1_000)
     const topic = await slow.topic()
