@@ -289,6 +289,23 @@ describe('retention', () => {
   })
 })
 
+test('segment.ms counts from the first record of a segment, over a reopening too; a reopened log goes on under its epoch', async () => {
+  const topic = await home.topic(1, { ...MEDIUM, 'segment.ms': 1_000, 'retention.ms': -1 })
+  const at = async (timestamp: number): Promise<void> => {
+    await using producer = await home.engine.producer()
+    await producer.send({ topic, messages: [{ value: `${timestamp}`, timestamp }] })
+  }
+  await at(5_000)
+  await home.reopen()
+  await at(5_900)
+  expect(await segments(topic)).toBe(1)
+  await at(6_001)
+  expect(await segments(topic)).toBe(2)
+  const epochs = batchesOf(home.partitionDirectory(topic)).map(({ leaderEpoch }) => leaderEpoch)
+  expect(new Set(epochs).size).toBe(1)
+  expect((await home.engine.admin.describeTopic(topic)).partitions[0]?.leaderEpoch).toBe(epochs[0])
+})
+
 describe('deleteTopic', () => {
   test('takes the records and the folder; a new topic of that name is another', async () => {
     const topic = await home.topic(2)

@@ -19,15 +19,19 @@ const descriptors = (): number => readdirSync('/proc/self/fd').length
 const threads = (): number => readdirSync('/proc/self/task').length
 
 describe('open', () => {
-  test('makes the directory, also in a folder that is not there yet', async () => {
+  test('makes the directory, also in a folder that is not there yet, and leaves other things in it alone', async () => {
     const path = join(directory(), 'a', 'b')
+    const notes = join(path, 'notes')
+    mkdirSync(notes, { recursive: true })
+    writeFileSync(join(notes, 'file'), 'mine')
     await using engine = await Millrace.open(path, FEW)
     expect(engine.directory).toBe(path)
     expect(await engine.admin.listTopics()).toEqual([])
+    expect(readdirSync(notes)).toEqual(['file'])
   })
 
   test('a second owner is told who is in the way; after close it may', async () => {
-    const path = directory()
+    const path = join(directory(), 'not', 'there')
     const first = await Millrace.open(path, FEW)
     await first.admin.createTopic({ topic: 't', config: MEDIUM })
     await expect(Millrace.open(path, FEW)).rejects.toMatchObject({
@@ -59,15 +63,6 @@ describe('open', () => {
     await expect(Millrace.open(path, options)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
     expect(readdirSync(root)).not.toContain(path.slice(root.length + 1))
   })
-
-  test('folders of other things are left alone', async () => {
-    const path = directory()
-    mkdirSync(join(path, 'notes'), { recursive: true })
-    writeFileSync(join(path, 'notes', 'file'), 'mine')
-    const engine = await Millrace.open(path, FEW)
-    await engine.close()
-    expect(readdirSync(join(path, 'notes'))).toEqual(['file'])
-  })
 })
 
 describe('close', () => {
@@ -76,7 +71,7 @@ describe('close', () => {
     const first = await Millrace.open(path, FEW)
     await first.close()
     const [threadsBefore, descriptorsBefore] = [threads(), descriptors()]
-    for (let life = 0; life < 5; life++) {
+    for (let life = 0; life < 3; life++) {
       const engine = await Millrace.open(path, FEW)
       const topic = `t${life}`
       await engine.admin.createTopic({ topic, partitions: 2, config: { 'segment.bytes': 16_384 } })
@@ -175,25 +170,20 @@ describe('statistics', () => {
     expect(engine.statistics()).toMatchObject({ producers: 0, mappedBytes: before })
   })
 
-  test('no more than 256 producers', async () => {
+  test('no more than 256 producers; listeners come and go', async () => {
     await using engine = await Millrace.open(directory(), FEW)
-    const producers = await Promise.all(
-      Array.from({ length: 256 }, () => engine.producer({ batchBytes: 1_024, bufferBytes: 1_024 })),
-    )
+    const small = { batchBytes: 1_024, bufferBytes: 1_024 }
+    const producers = await Promise.all(Array.from({ length: 256 }, () => engine.producer(small)))
     await expect(engine.producer()).rejects.toMatchObject({ code: 'TOO_MANY_PRODUCERS', retriable: true })
     await producers[7]?.close()
-    await engine.producer({ batchBytes: 1_024, bufferBytes: 1_024 })
-  })
-})
-
-describe('events', () => {
-  test('listeners come and go', async () => {
-    await using engine = await Millrace.open(directory(), FEW)
+    await engine.producer(small)
     const listener = (): void => undefined
     expect(engine.on('warning', listener)).toBe(engine)
     expect(engine.off('warning', listener)).toBe(engine)
   })
+})
 
+describe('events', () => {
   test('a recovery that found nothing wrong says nothing; damage is told to those who listen from the start', async () => {
     const home = await EngineHome.open()
     const topic = await home.topic(1, { 'segment.bytes': 16_384 })

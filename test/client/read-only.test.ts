@@ -296,6 +296,19 @@ describe('without an owner', () => {
     expect(await valuesOf(engine)).toEqual(numbers(0, 60))
   })
 
+  test('an owner that came and went while nobody looked is noticed', async () => {
+    const { directory, owner } = await owned()
+    await owner.close()
+    await using engine = await look(directory)
+    for (let round = 0; round < 3; round++) {
+      expect(await valuesOf(engine)).toEqual(numbers(0, 60 + 10 * round))
+      const next = await Owner.start(directory)
+      await next.do('append', 't', 60 + 10 * round, 10, 500)
+      await next.close()
+    }
+    expect(await valuesOf(engine)).toEqual(numbers(0, 90))
+  })
+
   test('where there is no directory there is nothing to look at, and none is made', async () => {
     const directory = join(root, 'nowhere')
     await expect(look(directory)).rejects.toMatchObject({ code: 'DIRECTORY_NOT_FOUND' })
