@@ -15,6 +15,7 @@ import type { ClientPartition } from '../engine/broker/topic-metadata.ts'
 import type { Codec } from '../engine/format/compression.ts'
 import { BatchEncoder } from '../engine/format/record-batch.ts'
 import { CHANNEL_CAPACITY, COMPLETION, ERROR_CODES, ProducerEnd, REQUEST } from '../engine/memory/append-channel.ts'
+import { currentCpu } from '../engine/memory/libc.ts'
 import { Mapping } from '../engine/memory/mapping.ts'
 import { SlabArena } from '../engine/memory/slab-arena.ts'
 import { WAKE_CELL_BYTES, WakeCell } from '../engine/memory/wake-cell.ts'
@@ -278,6 +279,7 @@ export class ProducerCore {
   #wakeWriter(writer: number): void {
     const channel = this.#channels[writer] as Channel
     channel.unseenBytes = 0
+    channel.end.noteCpu(currentCpu())
     this.link.memory.cell(writer).wake()
   }
 

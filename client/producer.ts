@@ -24,6 +24,8 @@ const RECORD_BYTES_SPREAD = recordBytesMax(0, 0) - RECORD_BYTES_MIN
 const WATCH_MS = 100
 /** Longest park between two looks at the rings; wake-ups come long before. */
 const PARK_MS = 1_000
+/** Longest spin for room before parking. */
+const SPIN_MS = 0.05
 
 export class Producer {
   readonly #core: ProducerCore
@@ -329,9 +331,20 @@ export class Producer {
       this.#poll()
       if (this.#core.hasRoom) return
       this.#sealAll()
+      if (this.#spinForRoom()) return
       if (performance.now() > deadlineMs) throw new MillraceError('TIMED_OUT', { waitedFor: 'room in the slabs' })
       await this.#completion()
     }
+  }
+
+  /** A busy writer makes room in less time than parking and being woken takes. */
+  #spinForRoom(): boolean {
+    const untilMs = performance.now() + SPIN_MS
+    while (performance.now() < untilMs) {
+      this.#poll()
+      if (this.#core.hasRoom) return true
+    }
+    return false
   }
 
   /** As `ready`, blocking the thread: for loops that never yield. False after `timeoutMs`. @throws CLOSED */
@@ -342,6 +355,7 @@ export class Producer {
       this.#poll()
       if (this.#core.hasRoom) return true
       this.#sealAll()
+      if (this.#spinForRoom()) return true
       this.#core.cell.announce()
       if (this.#core.poll()) this.#core.cell.cancel()
       else {

@@ -11,7 +11,7 @@
 import { fdatasyncSync, writeSync } from 'node:fs'
 import { MillraceError } from '../engine/base/errors.ts'
 import { failpoint } from '../engine/base/failpoints.ts'
-import { MIB } from '../engine/base/limits.ts'
+import { KIB, MIB } from '../engine/base/limits.ts'
 import type { ServiceStart } from '../engine/log/mail.ts'
 import { removeSegmentFiles } from '../engine/log/recovery-directory.ts'
 import { ALLOCATE_FLAG } from '../engine/log/services.ts'
@@ -21,6 +21,8 @@ import { replyTo, ServiceLoop, stepBack } from './service-loop.ts'
 
 /** Prefaulted between two answers. */
 const PIECE_BYTES = 4 * MIB
+/** A store dirties the whole page that it goes to, and pages are as large as the writes that made them, up to 2 MiB. */
+const DURABLE_WRITE_BYTES = 16 * KIB
 
 class JanitorLoop extends ServiceLoop {
   protected override start(): void {
@@ -34,15 +36,16 @@ class JanitorLoop extends ServiceLoop {
 
   #allocate(message: ServiceMessage, answer: (reply: ServiceMessage) => void): void {
     const { fd, a: from, b: to, c: address } = message
+    const isDurable = (message.status & ALLOCATE_FLAG.sync) !== 0
     let done = from
     try {
       allocate(fd, from, to - from)
       while (done < to) {
         const end = Math.min(pageFloor(done) + PIECE_BYTES, to)
         const first = pageFloor(done)
-        writeZeros(fd, done, end)
+        writeZeros(fd, done, end, isDurable ? DURABLE_WRITE_BYTES : ZEROS.length)
         prefaultForWrite(BigInt(address + first), pageCeil(end) - first)
-        if ((message.status & ALLOCATE_FLAG.sync) !== 0) this.#sync(fd)
+        if (isDurable) this.#sync(fd)
         done = end
         if (done < to) answer({ ...replyTo(message, done), c: 0 })
       }
@@ -74,8 +77,9 @@ class JanitorLoop extends ServiceLoop {
 
 const ZEROS = Buffer.alloc(MIB)
 
-function writeZeros(fd: number, from: number, to: number): void {
-  for (let at = from; at < to; ) at += writeSync(fd, ZEROS, 0, Math.min(ZEROS.length, to - at), at)
+/** In writes of `writeBytes`, which end at multiples of it. */
+function writeZeros(fd: number, from: number, to: number, writeBytes: number): void {
+  for (let at = from; at < to; ) at += writeSync(fd, ZEROS, 0, Math.min(writeBytes - (at % writeBytes), to - at), at)
 }
 
 /** Piscina's entry point: runs until the engine stops. */

@@ -24,10 +24,11 @@ import { ORDER, type ServiceMessage } from '../engine/memory/service-ring.ts'
 import { SlabArena } from '../engine/memory/slab-arena.ts'
 import { WakeCell } from '../engine/memory/wake-cell.ts'
 import { LATER, Mailbox } from './mailbox.ts'
+import { Placement } from './placement.ts'
 import { WriterServices } from './writer-services.ts'
 
 /** Requests of one producer per pass, so that one busy producer does not keep the others waiting. */
-const REQUESTS_PER_PASS = 64
+const REQUESTS_PER_PASS = 16
 /** Passes without work before parking: some 10 µs, about what a wake-up costs. */
 const SPIN_PASSES = 200
 /** While flushes are done here, senders come back with their next records in less time than two wake-ups take. */
@@ -59,6 +60,7 @@ class PassClock implements Clock {
 
 class WriterLoop {
   readonly #clock = new PassClock()
+  readonly #placement = new Placement()
   readonly #memory: EngineMemory
   readonly #cell: WakeCell
   readonly #mailbox: Mailbox
@@ -143,13 +145,20 @@ class WriterLoop {
   // ── requests ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #takeRequests(): boolean {
-    let worked = false
-    for (const producer of this.#producerList) if (this.#takeRequestsOf(producer, REQUESTS_PER_PASS)) worked = true
-    return worked && !this.#isRefusing
+    let busy = 0
+    let pressing: AttachedProducer | undefined
+    for (const producer of this.#producerList) {
+      const taken = this.#takeRequestsOf(producer, REQUESTS_PER_PASS)
+      if (taken > 0) busy += 1
+      if (taken === REQUESTS_PER_PASS) pressing = producer
+    }
+    if (busy === 1 && pressing !== undefined)
+      this.#placement.keepApart(pressing.channel.producerCpu, this.#clock.monotonicMs())
+    return busy > 0 && !this.#isRefusing
   }
 
-  /** Takes requests off one ring, `most` at most. */
-  #takeRequestsOf(producer: AttachedProducer, most: number): boolean {
+  /** Takes requests off one ring, `most` at most; returns how many. */
+  #takeRequestsOf(producer: AttachedProducer, most: number): number {
     const { requests } = producer.channel
     let count = 0
     for (; count < most; count++) {
@@ -158,7 +167,7 @@ class WriterLoop {
       this.#takeRequest(producer, requests.words, at)
       requests.release()
     }
-    return count > 0
+    return count
   }
 
   #takeRequest(producer: AttachedProducer, words: Int32Array, at: number): void {
@@ -278,6 +287,7 @@ class WriterLoop {
     const nowMs = this.#clock.monotonicMs()
     if (nowMs < this.#nextTickMs) return
     this.#nextTickMs = nowMs + TICK_MS
+    this.#placement.relax(nowMs)
     for (const host of this.#hosts.values()) {
       if (host.failure !== undefined) continue
       if (host.log.flushOverdue()) host.log.flush()
@@ -355,7 +365,7 @@ class WriterLoop {
   #detachProducer(producerId: number): undefined {
     const producer = this.#producers.get(producerId)
     if (producer === undefined) return
-    while (this.#takeRequestsOf(producer, CHANNEL_CAPACITY)) {
+    while (this.#takeRequestsOf(producer, CHANNEL_CAPACITY) > 0) {
       // what was pushed before the producer went is appended
     }
     for (const host of this.#hosts.values()) host.forget(producer)

@@ -13,6 +13,17 @@ import { fillTopic, openEngine, TOPIC } from './engine.ts'
 const VALUE_BYTES = 100
 const RECORDS = Math.floor(ROUND_BYTES / (VALUE_BYTES + 10))
 
+/** Batches that are read before a round. A forced collection takes the shapes of objects that are not alive, and code for them. */
+const WARM_BATCHES = 16
+
+async function warmUp(engine: Millrace, readBatch: (batch: ReadBatch) => number): Promise<void> {
+  let batches = 0
+  for await (const batch of engine.reader({ topic: TOPIC, partitions: [0] })) {
+    readBatch(batch)
+    if (++batches === WARM_BATCHES) break
+  }
+}
+
 /** Reads every batch with `readBatch`, which returns the bytes of the values that it saw. */
 async function timeRead(engine: Millrace, readBatch: (batch: ReadBatch) => number): Promise<number> {
   let valueBytes = 0
@@ -26,7 +37,7 @@ async function timeRead(engine: Millrace, readBatch: (batch: ReadBatch) => numbe
 async function readSide(context: BenchContext, readBatch: (batch: ReadBatch) => number): Promise<Side> {
   const engine = await openEngine(context, 'read')
   await fillTopic(engine, { valueBytes: VALUE_BYTES, records: RECORDS })
-  return { work: RECORDS, round: () => timeRead(engine, readBatch) }
+  return { work: RECORDS, prepare: () => warmUp(engine, readBatch), round: () => timeRead(engine, readBatch) }
 }
 
 async function firstReadSide(context: BenchContext, readBatch: (batch: ReadBatch) => number): Promise<Side> {

@@ -5,7 +5,7 @@
 export interface Side {
   /** What one round does, in the case's unit (records, bytes, lookups); 1 where the round gives a latency. */
   readonly work: number
-  /** Not timed, before every round: fresh topics, prefaulted memory. */
+  /** Not timed, before every round, after garbage was collected: fresh topics, prefaulted memory, code that was thrown away with it. */
   prepare?(): void | Promise<void>
   /** One timed round: the milliseconds that `work` took; for a latency, the round's own median in milliseconds. */
   round(): number | Promise<number>

@@ -26,8 +26,8 @@ import { readVarint, readVarlong, VARLONG_BYTES_MAX, varintEnd } from './varint.
 
 export type { RecordHeader } from './record-headers.ts'
 
-/** What `next` may read before it compares anything again: length 2, attributes, timestamp 4, offset 3, key length 2. */
-const SHORT_FIELDS_BYTES = 12
+/** What `next` may read before it compares: length 2, attributes, timestamp 4, offset 3, key length 2, and without a key value length 2. */
+const SHORT_FIELDS_BYTES = 14
 /** Timestamp deltas of 4 bytes are smaller than this. */
 const SHORT_DELTA_MAX = 2 ** 27
 
@@ -176,8 +176,10 @@ export class RecordCursor {
     }
     keyBytes = (keyBytes >>> 1) ^ -(keyBytes & 1)
     const keyAt = at
-    if (keyBytes > 0) at += keyBytes
-    if (at + 2 > this.#end) return this.#nextAny()
+    if (keyBytes > 0) {
+      at += keyBytes
+      if (at + 2 > this.#end) return this.#nextAny()
+    }
     byte = bytes[at++] as number
     let valueBytes = byte
     if (byte >= 0x80) {
@@ -192,17 +194,18 @@ export class RecordCursor {
     const headersAt = at + 1
     if (headersAt > recordEnd || recordEnd > this.#end) return this.#nextAny()
     const headersZigzag = bytes[at] as number // twice the count, and a header takes two bytes or more
-    if (headersZigzag === 0 ? headersAt !== recordEnd : headersZigzag > recordEnd - headersAt) return this.#nextAny()
+    if (headersZigzag === 0) {
+      if (headersAt !== recordEnd) return this.#nextAny()
+    } else if (headersZigzag > recordEnd - headersAt || (headersZigzag & 0x81) !== 0) return this.#nextAny()
     offsetDelta = (offsetDelta >>> 1) ^ -(offsetDelta & 1)
     if (offsetDelta <= this.#lastOffsetDelta || offsetDelta > this.#offsetDeltaMax) return this.#nextAny()
     if ((length & 1) !== 0 || keyBytes < -1 || valueBytes < -1) return this.#nextAny()
-    if ((headersZigzag & 0x81) !== 0) return this.#nextAny()
     this.keyAt = keyAt
     this.keyBytes = keyBytes
     this.valueAt = valueAt
     this.valueBytes = valueBytes
     this.headerCount = headersZigzag >>> 1
-    this.headersAt = headersAt
+    if (headersZigzag !== 0) this.headersAt = headersAt
     this.#moved(recordEnd, offsetDelta, (timestampDelta >>> 1) ^ -(timestampDelta & 1))
     return true
   }

@@ -6,7 +6,7 @@
  * for a busy producer. When the writer's thread dies the broker marks the channel dead; the producer then fails what
  * is under way and asks for a new channel.
  *
- *     SharedArrayBuffer:  word 0: state   │ request ring │ completion ring
+ *     SharedArrayBuffer:  word 0: state, word 1: processor of the producer  │ request ring │ completion ring
  */
 import { ERRORS, type ErrorCode } from '../base/errors.ts'
 import { RingReader, RingWriter, ringWords } from './ring.ts'
@@ -46,6 +46,7 @@ export const ERROR_CODES = Object.keys(ERRORS) as ErrorCode[]
 export const statusOf = (code: ErrorCode): number => ERROR_CODES.indexOf(code) + 1
 
 const STATE_WORD = 0
+const CPU_WORD = 1
 const HEADER_WORDS = 16
 const LIVE = 0
 const DEAD = 1
@@ -54,7 +55,9 @@ const requestWords = ringWords(CHANNEL_CAPACITY, REQUEST.words)
 const completionWords = ringWords(CHANNEL_CAPACITY, COMPLETION.words)
 
 export function channelBuffer(): SharedArrayBuffer {
-  return new SharedArrayBuffer((HEADER_WORDS + requestWords + completionWords) * 4)
+  const buffer = new SharedArrayBuffer((HEADER_WORDS + requestWords + completionWords) * 4)
+  parts(buffer).header[CPU_WORD] = -1
+  return buffer
 }
 
 function parts(buffer: SharedArrayBuffer): { header: Int32Array; requests: Int32Array; completions: Int32Array } {
@@ -81,17 +84,29 @@ export class ProducerEnd {
   get dead(): boolean {
     return Atomics.load(this.#header, STATE_WORD) === DEAD
   }
+
+  /** Tells the writer which processor this thread runs on. */
+  noteCpu(cpu: number): void {
+    Atomics.store(this.#header, CPU_WORD, cpu)
+  }
 }
 
 /** The writer's end. */
 export class WriterEnd {
   readonly requests: RingReader
   readonly completions: RingWriter
+  readonly #header: Int32Array
 
   constructor(buffer: SharedArrayBuffer) {
-    const { requests, completions } = parts(buffer)
+    const { header, requests, completions } = parts(buffer)
+    this.#header = header
     this.requests = new RingReader(requests, CHANNEL_CAPACITY, REQUEST.words)
     this.completions = new RingWriter(completions, CHANNEL_CAPACITY, COMPLETION.words)
+  }
+
+  /** Processor that the producer's thread ran on when it last told. */
+  get producerCpu(): number {
+    return Atomics.load(this.#header, CPU_WORD)
   }
 }
 

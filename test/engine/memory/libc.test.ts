@@ -8,6 +8,9 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { Random, testSeed } from '../../../engine/base/random.ts'
 import {
   allocate,
+  allowCpus,
+  allowedCpus,
+  currentCpu,
   mapAnonymous,
   mapFile,
   PAGE_BYTES,
@@ -215,5 +218,36 @@ describe('locks', () => {
     } finally {
       third.child.kill('SIGKILL')
     }
+  })
+})
+
+describe('processors', () => {
+  const cpusOf = (set: Uint8Array): number[] =>
+    Array.from({ length: set.length * 8 }, (_, cpu) => cpu).filter(cpu => ((set[cpu >> 3] ?? 0) >> (cpu & 7)) & 1)
+
+  test.runIf(isLinux)('a thread is where it is allowed to be, and moves at once when that changes', () => {
+    const allowed = allowedCpus()
+    const cpus = cpusOf(allowed)
+    expect(cpus).toContain(currentCpu())
+    try {
+      for (const cpu of cpus) {
+        const one = new Uint8Array(allowed.length)
+        one[cpu >> 3] = 1 << (cpu & 7)
+        expect(allowCpus(one)).toBe(true)
+        expect(currentCpu()).toBe(cpu)
+        expect(cpusOf(allowedCpus())).toEqual([cpu])
+      }
+    } finally {
+      expect(allowCpus(allowed)).toBe(true)
+    }
+    expect(cpusOf(allowedCpus())).toEqual(cpus)
+  })
+
+  test.runIf(isLinux)('an empty set is refused', () => {
+    expect(allowCpus(new Uint8Array(allowedCpus().length))).toBe(false)
+  })
+
+  test.skipIf(isLinux)('elsewhere nothing is known of them', () => {
+    expect([currentCpu(), allowedCpus().length, allowCpus(new Uint8Array(1))]).toEqual([-1, 0, false])
   })
 })
