@@ -3,6 +3,7 @@
 import { MillraceError } from '../engine/base/errors.ts'
 import { TOPIC_PARTITIONS_MAX } from '../engine/base/limits.ts'
 import type { Broker } from '../engine/broker/broker.ts'
+import type { CompactionSummary } from '../engine/broker/compactor.ts'
 import { whole } from '../engine/broker/options.ts'
 import type { ClientTopic } from '../engine/broker/topic-metadata.ts'
 import { PartitionReader } from '../engine/log/partition-reader.ts'
@@ -88,6 +89,17 @@ export class Admin {
   async applyRetention(): Promise<number> {
     this.#broker.demandOpen()
     return this.#broker.applyRetention()
+  }
+
+  /**
+   * Compacts the topics with `cleanup.policy=compact` now rather than at the next turn: those that are due, or with `force` whatever
+   * lies in closed segments and is old enough for `min.compaction.lag.ms`.
+   * @returns partitions that were compacted, records removed, bytes read and written
+   * @throws CORRUPT_BATCH, CORRUPT_RECORD, DISK_FULL, IO_ERROR: the first that a partition met, whose log is as it was
+   */
+  async applyCompaction({ force = false }: { readonly force?: boolean } = {}): Promise<CompactionSummary> {
+    this.#broker.demandOpen()
+    return this.#broker.applyCompaction(force)
   }
 }
 

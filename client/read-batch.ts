@@ -4,7 +4,14 @@
  */
 
 import { type BatchFeed, RecordCursor } from '../engine/format/record.ts'
-import { BATCH, baseOffsetOf, batchBytes, isControlBatch, lastOffsetOf } from '../engine/format/record-batch.ts'
+import {
+  BATCH,
+  baseOffsetOf,
+  batchBytes,
+  isControlBatch,
+  lastOffsetOf,
+  recordCountOf,
+} from '../engine/format/record-batch.ts'
 import type { Region } from '../engine/format/region.ts'
 import type { FetchedBatches } from '../engine/log/partition-reader.ts'
 import { type ConsumedRecord, recordAt } from './record.ts'
@@ -30,7 +37,7 @@ class FetchFeed implements BatchFeed {
     while (this.#at + BATCH.headerBytes <= this.#end) {
       const at = this.#at
       this.#at += batchBytes(view, at)
-      if (isControlBatch(view, at)) continue
+      if (isControlBatch(view, at) || recordCountOf(view, at) === 0) continue
       cursor.reset(this.#region, at)
       const whole = baseOffsetOf(view, at) >= this.#fromOffset && lastOffsetOf(view, at) < this.#toOffset
       if (!whole && !this.#trim(cursor, at)) continue

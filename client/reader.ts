@@ -111,6 +111,10 @@ export class Reader implements AsyncIterable<ReadBatch> {
       const limit = Math.min(highWatermark, track.toOffset)
       const fetched = track.reader.fetch(track.offset, this.#maxBytes, track.hint, limit)
       if (fetched === undefined) continue
+      if (fetched.from === fetched.to) {
+        track.offset = fetched.nextOffset // what was there is compacted away
+        continue
+      }
       const batch = new ReadBatch(topic, partition, fetched, track.offset, limit, highWatermark)
       track.offset = batch.nextOffset
       return batch

@@ -1,12 +1,13 @@
 /**
- * The short jobs of the second pool: recovery of partitions, repair after a failed flush, removal of folders. Each works on
- * folders that no other thread of this process has open.
+ * The jobs of the second pool: recovery of partitions, repair after a failed flush, removal of folders, compaction. Each works
+ * on folders that no other thread of this process has open; compaction reads closed segments beside the writer.
  */
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileError, toErrorData } from '../engine/base/errors.ts'
 import { failpoint } from '../engine/base/failpoints.ts'
 import { segmentFileName } from '../engine/format/file-names.ts'
+import { type CompactionRequest, compactPartition } from '../engine/log/compaction.ts'
 import { writeEpochCheckpoint } from '../engine/log/epoch-checkpoint-file.ts'
 import type { JobRequest, JobResult, RecoverItem, RepairItem } from '../engine/log/jobs.ts'
 import { type RecoveryResult, recoverPartition, type SegmentInfo } from '../engine/log/recovery.ts'
@@ -14,7 +15,9 @@ import { removeSegmentFiles } from '../engine/log/recovery-directory.ts'
 import { fileBytes } from '../engine/log/recovery-files.ts'
 import { rewriteSegment } from '../engine/log/segment-rewrite.ts'
 import { scanSegment } from '../engine/log/segment-scan.ts'
+import { sweepSwap } from '../engine/log/segment-swap.ts'
 import { Mapping } from '../engine/memory/mapping.ts'
+import { stepBack } from './service-loop.ts'
 
 function recover(item: RecoverItem): RecoveryResult {
   const result = recoverPartition(item.request)
@@ -74,6 +77,15 @@ function removeFolders(paths: readonly string[]): void {
   }
 }
 
+function compact(request: CompactionRequest): JobResult['compact'] {
+  stepBack() // for good: a job's thread ends when there are no jobs
+  try {
+    return { result: compactPartition(request) }
+  } catch (error) {
+    return { error: toErrorData(error, 'IO_ERROR') }
+  }
+}
+
 /** Piscina's entry point. */
 export default function runJob(job: JobRequest): JobResult[JobRequest['kind']] {
   switch (job.kind) {
@@ -89,5 +101,9 @@ export default function runJob(job: JobRequest): JobResult[JobRequest['kind']] {
       return repair(job.item)
     case 'remove-folders':
       return removeFolders(job.paths) as undefined
+    case 'compact':
+      return compact(job.request)
+    case 'sweep':
+      return sweepSwap(job.directory, job.refused) as undefined
   }
 }

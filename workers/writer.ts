@@ -12,9 +12,12 @@ import { type Clock, systemClock } from '../engine/base/clock.ts'
 import { MillraceError, toErrorData } from '../engine/base/errors.ts'
 import { failpoint } from '../engine/base/failpoints.ts'
 import { invariant } from '../engine/base/invariant.ts'
+import type { SwapOrder } from '../engine/log/compaction.ts'
 import type { DetachedPartition, Mail, ProducerAttachment, WriterStart } from '../engine/log/mail.ts'
 import { type AttachedProducer, PartitionHost } from '../engine/log/partition-host.ts'
-import { PartitionLog, type PartitionState } from '../engine/log/partition-log.ts'
+import { PartitionLog } from '../engine/log/partition-log.ts'
+import type { PartitionState } from '../engine/log/partition-state.ts'
+import { applySwap } from '../engine/log/segment-swap.ts'
 import type { TopicConfig } from '../engine/log/topic-config.ts'
 import { CHANNEL_CAPACITY, ERROR_CODES, REQUEST, WriterEnd } from '../engine/memory/append-channel.ts'
 import { SLOT } from '../engine/memory/control-block.ts'
@@ -309,6 +312,8 @@ class WriterLoop {
         return this.#configure(this.#host(mail.slot), mail.config)
       case 'retention':
         return this.#retention(mail.nowMs)
+      case 'swap-segments':
+        return this.#swapSegments(this.#host(mail.slot), mail.order, mail.cleanedOffset)
       case 'delete-records': {
         const { log } = this.#host(mail.slot)
         log.deleteRecordsBefore(mail.offset)
@@ -377,6 +382,22 @@ class WriterLoop {
     let removed = 0
     for (const host of this.#hosts.values()) removed += this.#remove(host, nowMs)
     return removed
+  }
+
+  /** Also a failure half-way leaves files from which the next recovery completes the swap. */
+  #swapSegments(host: PartitionHost, order: SwapOrder, cleanedOffset: number): boolean {
+    const { log, failure } = host
+    if (failure !== undefined) return false
+    try {
+      const { replaced, replacedBytes, segment } = order
+      return log.segments.replace(replaced, replacedBytes, segment, () => {
+        applySwap(log.directory, order)
+        this.#memory.control.set(log.slot, SLOT.cleanedOffset, cleanedOffset)
+      })
+    } catch (error) {
+      this.#stop(host, error)
+      throw error
+    }
   }
 
   #remove({ log, failure }: PartitionHost, nowMs: number): number {

@@ -1,6 +1,7 @@
 /** The engine's cases in the order of the table. */
 import type { BenchCase } from '../harness/case.ts'
 import { appendCases } from './append.ts'
+import { compactCases } from './compact.ts'
 import { durableCases } from './durable.ts'
 import { latencyCases } from './latency.ts'
 import { lookupCases } from './lookup.ts'
@@ -15,5 +16,6 @@ export const engineCases: BenchCase[] = [
   ...lookupCases,
   ...latencyCases,
   ...recoveryCases,
+  ...compactCases,
   ...memoryCases,
 ]

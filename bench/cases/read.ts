@@ -16,7 +16,7 @@ const RECORDS = Math.floor(ROUND_BYTES / (VALUE_BYTES + 10))
 /** Batches that are read before a round. A forced collection takes the shapes of objects that are not alive, and code for them. */
 const WARM_BATCHES = 16
 
-async function warmUp(engine: Millrace, readBatch: (batch: ReadBatch) => number): Promise<void> {
+export async function warmUp(engine: Millrace, readBatch: (batch: ReadBatch) => number = scanBatch): Promise<void> {
   let batches = 0
   for await (const batch of engine.reader({ topic: TOPIC, partitions: [0] })) {
     readBatch(batch)
@@ -24,20 +24,25 @@ async function warmUp(engine: Millrace, readBatch: (batch: ReadBatch) => number)
   }
 }
 
-/** Reads every batch with `readBatch`, which returns the bytes of the values that it saw. */
-async function timeRead(engine: Millrace, readBatch: (batch: ReadBatch) => number): Promise<number> {
+/** Milliseconds to read `records` with `readBatch`, which returns the bytes of the values that it saw. */
+export async function timeRead(
+  engine: Millrace,
+  records = RECORDS,
+  readBatch: (batch: ReadBatch) => number = scanBatch,
+): Promise<number> {
   let valueBytes = 0
   const start = performance.now()
-  for await (const batch of engine.reader({ topic: TOPIC, partitions: [0] })) valueBytes += readBatch(batch)
+  const reader = engine.reader({ topic: TOPIC, partitions: [0], to: { offset: records } })
+  for await (const batch of reader) valueBytes += readBatch(batch)
   const ms = performance.now() - start
-  if (valueBytes !== RECORDS * VALUE_BYTES) throw new Error(`read ${valueBytes} bytes of ${RECORDS * VALUE_BYTES}`)
+  if (valueBytes !== records * VALUE_BYTES) throw new Error(`read ${valueBytes} bytes of ${records * VALUE_BYTES}`)
   return ms
 }
 
 async function readSide(context: BenchContext, readBatch: (batch: ReadBatch) => number): Promise<Side> {
   const engine = await openEngine(context, 'read')
   await fillTopic(engine, { valueBytes: VALUE_BYTES, records: RECORDS })
-  return { work: RECORDS, prepare: () => warmUp(engine, readBatch), round: () => timeRead(engine, readBatch) }
+  return { work: RECORDS, prepare: () => warmUp(engine, readBatch), round: () => timeRead(engine, RECORDS, readBatch) }
 }
 
 async function firstReadSide(context: BenchContext, readBatch: (batch: ReadBatch) => number): Promise<Side> {
@@ -50,7 +55,7 @@ async function firstReadSide(context: BenchContext, readBatch: (batch: ReadBatch
       await engine.close()
       engine = await Millrace.open(engine.directory)
     },
-    round: () => timeRead(engine, readBatch),
+    round: () => timeRead(engine, RECORDS, readBatch),
   }
 }
 

@@ -63,6 +63,12 @@ export const ERRORS = {
     false,
     10,
   ),
+  INVALID_RECORD: spec(
+    'The topic does not take such a record.',
+    'Give every record of a compacted topic a key.',
+    false,
+    87,
+  ),
   UNSUPPORTED_COMPRESSION: spec(
     'The compression codec is not known.',
     'Use none, gzip, snappy, lz4 or zstd.',

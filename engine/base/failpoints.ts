@@ -23,6 +23,10 @@ export const FAILPOINTS = [
   'checkpoint-before-put',
   'delete-before-unlink',
   'repair-before-rename',
+  'compaction-before-swap',
+  'compaction-after-swap',
+  'compaction-within-swap', // some of the replaced segments are set aside
+  'compaction-before-index',
   'close-before-marker',
 ] as const
 

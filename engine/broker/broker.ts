@@ -20,9 +20,11 @@ import type { ClampedOffset } from '../store/offsets.ts'
 import { Store } from '../store/store.ts'
 import type { NamedTopic } from '../store/topics.ts'
 import { bootId } from './boot-id.ts'
+import { Checkpointing } from './checkpointing.ts'
+import { type CompactionSummary, Compactor } from './compactor.ts'
 import { DirectoryLock } from './directory-lock.ts'
 import type { ResolvedOptions } from './options.ts'
-import { type HostedPartition, Partitions, type PartitionToOpen } from './partitions.ts'
+import { cleanedOf, type HostedPartition, Partitions, type PartitionToOpen } from './partitions.ts'
 import { Producers } from './producers.ts'
 import { type ServiceName, Threads } from './threads.ts'
 import type { ClientTopic } from './topic-metadata.ts'
@@ -57,7 +59,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
   readonly #threads: Threads
   readonly #partitions: Partitions
   readonly #byTopic = new Map<string, HostedPartition[]>()
-  readonly #checkpointed = new Map<number, string>()
+  readonly #compactor: Compactor
   readonly #timers: NodeJS.Timeout[] = []
   /** Background work that close waits for: repairs, restarts, retention, checkpoints. */
   readonly #background = new Set<Promise<unknown>>()
@@ -89,6 +91,8 @@ export class Broker extends EventEmitter<BrokerEvents> {
       },
       mending: work => this.#inBackground(work),
     })
+    const { cleanerBufferBytes } = options
+    this.#compactor = new Compactor(this.#partitions, this.#threads, this.memory, store, cleanerBufferBytes)
   }
 
   /** @throws DIRECTORY_LOCKED, NEWER_FORMAT, CORRUPT_STORE, DISK_FULL, IO_ERROR */
@@ -121,8 +125,10 @@ export class Broker extends EventEmitter<BrokerEvents> {
     const list = topics.flatMap(topic => this.#toOpen(topic, 0))
     const hosted = await this.#partitions.open(list, clean)
     for (const partition of hosted) this.#list(partition)
-    this.#every(this.options.checkpointMs, () => this.#storeCheckpoints())
+    const checkpointing = new Checkpointing(this.#partitions, this.store)
+    this.#every(this.options.checkpointMs, () => checkpointing.storeMoved())
     this.#every(this.options.retentionCheckMs, () => this.applyRetention())
+    this.#every(this.options.cleanerBackoffMs, () => this.applyCompaction(false))
   }
 
   #toOpen(topic: NamedTopic, from: number): PartitionToOpen[] {
@@ -378,17 +384,9 @@ export class Broker extends EventEmitter<BrokerEvents> {
     return removed.reduce((sum, count) => sum + count, 0)
   }
 
-  async #storeCheckpoints(): Promise<void> {
-    const changed: CheckpointEntry[] = []
-    for (const partition of this.#partitions.all) {
-      const entry = this.#partitions.checkpoint(partition)
-      const { recoveryPoint, logStartOffset, leaderEpoch } = entry.checkpoint
-      const facts = `${partition.slotGeneration} ${recoveryPoint} ${logStartOffset} ${leaderEpoch}`
-      if (this.#checkpointed.get(partition.slot) === facts) continue
-      this.#checkpointed.set(partition.slot, facts)
-      changed.push(entry)
-    }
-    if (changed.length > 0) await this.store.checkpoints.put(changed)
+  /** Compacts what is due, or with `force` all that can be. */
+  applyCompaction(force: boolean, nowMs = Date.now()): Promise<CompactionSummary> {
+    return this.#compactor.run(nowMs, force)
   }
 
   #workerEvent(event: WorkerEvent): void {
@@ -449,6 +447,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
   async #shutDown(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer)
     this.#partitions.stop()
+    this.#compactor.stop()
     while (this.#background.size > 0) await Promise.all(this.#background)
     try {
       await this.#settle()
@@ -479,7 +478,8 @@ export class Broker extends EventEmitter<BrokerEvents> {
       if (partition === undefined || partition.slotGeneration !== slotGeneration) continue
       const clean = flushedOffset === logEndOffset
       this.#sound &&= clean
-      const checkpoint = { recoveryPoint: flushedOffset, logStartOffset, highWatermark: logEndOffset, leaderEpoch }
+      const offsets = { recoveryPoint: flushedOffset, logStartOffset, highWatermark: logEndOffset, leaderEpoch }
+      const checkpoint = { ...offsets, ...cleanedOf(partition) }
       const { topicId } = partition
       entries.push({
         topicId,

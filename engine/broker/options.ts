@@ -1,7 +1,7 @@
 /** Options of an engine, with their defaults and their ranges. */
 import { availableParallelism } from 'node:os'
 import { MillraceError } from '../base/errors.ts'
-import { WRITERS_MAX } from '../base/limits.ts'
+import { GIB, MIB, WRITERS_MAX } from '../base/limits.ts'
 
 export interface EngineOptions {
   /** Look at a directory that may have a live owner, and change nothing. Default false. */
@@ -12,6 +12,10 @@ export interface EngineOptions {
   readonly jobThreads?: number
   /** How often retention is applied, as Kafka's `log.retention.check.interval.ms`. Default 300,000. */
   readonly retentionCheckMs?: number
+  /** How often logs are looked at for compaction, as Kafka's `log.cleaner.backoff.ms`. Default 15,000. */
+  readonly cleanerBackoffMs?: number
+  /** Memory for the keys of one compaction, as Kafka's `log.cleaner.dedupe.buffer.size`. Default 128 MiB. */
+  readonly cleanerBufferBytes?: number
   /** How often recovery points are stored. Default 5,000. */
   readonly checkpointMs?: number
   /** Longest wait for an answer of an engine thread before TIMED_OUT, default 30,000. */
@@ -27,6 +31,8 @@ export function resolveOptions(options: EngineOptions): ResolvedOptions {
     writers: whole('writers', options.writers ?? Math.min(Math.max(processors - 1, 1), 8), 1, WRITERS_MAX),
     jobThreads: whole('jobThreads', options.jobThreads ?? Math.min(processors, 8), 1, WRITERS_MAX),
     retentionCheckMs: whole('retentionCheckMs', options.retentionCheckMs ?? 300_000, 10, 0x7fff_ffff),
+    cleanerBackoffMs: whole('cleanerBackoffMs', options.cleanerBackoffMs ?? 15_000, 10, 0x7fff_ffff),
+    cleanerBufferBytes: whole('cleanerBufferBytes', options.cleanerBufferBytes ?? 128 * MIB, MIB, GIB),
     checkpointMs: whole('checkpointMs', options.checkpointMs ?? 5_000, 10, 0x7fff_ffff),
     requestTimeoutMs: whole('requestTimeoutMs', options.requestTimeoutMs ?? 30_000, 10, 0x7fff_ffff),
   }

@@ -37,6 +37,8 @@ export interface HostedPartition extends PartitionLocation {
   readonly topicId: TopicId
   readonly writer: number
   config: TopicConfig
+  /** Everything below it was compacted. */
+  cleanedOffset: number
   /** Why it could not be brought up. */
   failure: MillraceError | undefined
 }
@@ -137,6 +139,7 @@ export class Partitions {
       slotGeneration: control.get(slot, SLOT.slotGeneration),
       writer: slot % this.#threads.writerCount,
       config: item.config,
+      cleanedOffset: item.checkpoint?.cleanedOffset ?? 0,
       failure: undefined,
     }
     this.#hosted.set(slot, hosted)
@@ -218,9 +221,11 @@ export class Partitions {
         logStartOffset,
         logEndOffset,
         leaderEpoch,
+        cleanedOffset: partition.cleanedOffset,
       },
     })
     partition.failure = undefined
+    partition.cleanedOffset = Math.min(partition.cleanedOffset, logEndOffset)
     this.#memory.markDirty(slot)
     this.#events.recovered(partition, reports, logEndOffset)
   }
@@ -357,7 +362,8 @@ export class Partitions {
   /** Recovery points as they are now, for the store. */
   checkpoint(partition: HostedPartition): CheckpointEntry {
     const { topicId, slot } = partition
-    return { topicId, partition: partition.partition, checkpoint: checkpointOf(this.#memory, slot) }
+    const checkpoint = { ...checkpointOf(this.#memory, slot), ...cleanedOf(partition) }
+    return { topicId, partition: partition.partition, checkpoint }
   }
 }
 
@@ -380,6 +386,11 @@ function checkpointOf(memory: EngineMemory, slot: number): PartitionCheckpoint {
   }
 }
 
+/** For a checkpoint: absent where nothing was ever compacted. */
+export function cleanedOf({ cleanedOffset }: HostedPartition): { readonly cleanedOffset?: number } {
+  return cleanedOffset > 0 ? { cleanedOffset } : {}
+}
+
 function served({ slot, slotGeneration, directory, config }: HostedPartition): ServedPartition {
   const { indexIntervalBytes, segmentIndexBytes } = config
   return { slot, slotGeneration, directory, indexIntervalBytes, indexBytesMax: segmentIndexBytes }
@@ -394,6 +405,7 @@ function recoveryRequest(
   return {
     directory,
     clean,
+    compacted: config.compacts || partition.cleanedOffset > 0,
     recoveryPoint: checkpoint?.recoveryPoint ?? 0,
     logStartOffset: checkpoint?.logStartOffset ?? 0,
     indexIntervalBytes: config.indexIntervalBytes,

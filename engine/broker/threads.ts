@@ -49,7 +49,7 @@ export class Threads {
       minThreads: writers,
       maxThreads: writers,
     })
-    const threads = Object.keys(SERVICE).length + jobThreads
+    const threads = Object.keys(SERVICE).length + jobThreads + 1 // one may be compacting for a long time
     this.#servicePool = new Piscina({
       ...common,
       idleTimeout: 2_000,

@@ -271,6 +271,16 @@ export class RecordCursor {
     this.#isCut = true
   }
 
+  /** What positions of this cursor are positions in: the region's bytes, or the decompressed records. */
+  get source(): Buffer {
+    return this.#bytes
+  }
+
+  /** Position behind the current record; before the first `next` that of the first record. */
+  get recordEnd(): number {
+    return this.#recordEnd
+  }
+
   /** The key of the current record: a view, or null. */
   key(): Uint8Array | null {
     return this.keyBytes < 0 ? null : new Uint8Array(this.#buffer, this.#byteOffset + this.keyAt, this.keyBytes)

@@ -3,6 +3,7 @@
  * partitions says so for that one and goes on with the others.
  */
 import type { ErrorData } from '../base/errors.ts'
+import type { CompactionRequest, CompactionResult } from './compaction.ts'
 import type { RecoveryRequest, RecoveryResult, SegmentInfo } from './recovery-types.ts'
 
 export interface RecoverItem {
@@ -26,9 +27,14 @@ export type JobRequest =
   | { readonly kind: 'recover'; readonly items: readonly RecoverItem[] }
   | { readonly kind: 'repair'; readonly item: RepairItem }
   | { readonly kind: 'remove-folders'; readonly paths: readonly string[] }
+  | { readonly kind: 'compact'; readonly request: CompactionRequest }
+  /** After compacted segments were swapped in; `refused` are the base offsets of those that were not. */
+  | { readonly kind: 'sweep'; readonly directory: string; readonly refused: readonly number[] }
 
 export interface JobResult {
   recover: readonly ({ readonly result: RecoveryResult } | { readonly error: ErrorData })[]
   repair: RecoveryResult
   'remove-folders': undefined
+  compact: { readonly result: CompactionResult } | { readonly error: ErrorData }
+  sweep: undefined
 }

@@ -5,7 +5,8 @@
 import type { ErrorData } from '../base/errors.ts'
 import type { EngineMemoryHandle } from '../memory/engine-memory.ts'
 import type { SlabArenaHandle } from '../memory/slab-arena.ts'
-import type { PartitionState } from './partition-log.ts'
+import type { SwapOrder } from './compaction.ts'
+import type { PartitionState } from './partition-state.ts'
 import type { SegmentInfo } from './recovery-types.ts'
 import type { TopicConfig } from './topic-config.ts'
 
@@ -49,6 +50,13 @@ export type Mail = Asked &
     | { readonly kind: 'detach-producer'; readonly producerId: number }
     | { readonly kind: 'configure'; readonly slot: number; readonly config: TopicConfig }
     | { readonly kind: 'retention'; readonly nowMs: number }
+    /** Put a compacted segment in the place of those that it was made from. Answers whether that was possible now. */
+    | {
+        readonly kind: 'swap-segments'
+        readonly slot: number
+        readonly order: SwapOrder
+        readonly cleanedOffset: number
+      }
     | { readonly kind: 'delete-records'; readonly slot: number; readonly offset: number }
     /** Service: carry out what writer `writer` still ordered before it died, then serve its successor's ring. */
     | {

@@ -6,6 +6,7 @@
  * parks alone; the rings of its producers are read on. What waits is bounded by the slabs of the producers.
  */
 import { type ErrorCode, MillraceError, toErrorData } from '../base/errors.ts'
+import { RecordCursor } from '../format/record.ts'
 import {
   BATCH,
   batchBytes,
@@ -61,6 +62,9 @@ export function complete(producer: AttachedProducer, id: number, status: number,
   producer.answered = true
 }
 
+/** One for the thread: it is used within a call. */
+const cursor = new RecordCursor()
+
 export class PartitionHost {
   readonly log: PartitionLog
   /** Why the partition stopped; undefined while it runs. */
@@ -99,6 +103,7 @@ export class PartitionHost {
       if (this.failure !== undefined) throw new MillraceError(this.failure)
       const at = firstSlab * arena.slabBytes
       if ((flags & REQUEST_FLAG.checkCrc) !== 0) this.#check(arena, at, bytes)
+      if (this.log.config.compacts) this.#demandKeys(arena.region, at)
       if (this.log.append(arena.region, at, bytes) === 'parked') {
         this.#waiting.push({ producer, id, firstSlab, slabCount, bytes, flags: flags & ~REQUEST_FLAG.checkCrc })
         return undefined
@@ -120,6 +125,12 @@ export class PartitionHost {
     const { region } = arena
     const fault = checkBatch(region, at, at + bytes) ?? this.#shapeFault(region, at, bytes)
     if (fault !== undefined) throw new MillraceError('CORRUPT_BATCH', { reason: fault })
+  }
+
+  /** Compaction keeps the latest record of each key, so every record has to have one. @throws INVALID_RECORD */
+  #demandKeys(region: Region, at: number): void {
+    cursor.reset(region, at)
+    while (cursor.next()) if (cursor.keyBytes < 0) throw new MillraceError('INVALID_RECORD', { reason: 'no key' })
   }
 
   /** A request is exactly one batch, and a producer's batch has no gaps: else one record could use up all offsets. */

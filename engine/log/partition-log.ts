@@ -18,6 +18,7 @@ import type { Region } from '../format/region.ts'
 import { type ControlBlock, SLOT, STATE } from '../memory/control-block.ts'
 import { SEGMENT, type SegmentEntries, type SegmentTable } from '../memory/segment-table.ts'
 import { ActiveSegment } from './active-segment.ts'
+import type { PartitionState } from './partition-state.ts'
 import { emptySegmentInfo, type SegmentInfo } from './recovery-types.ts'
 import { countUnwanted } from './retention.ts'
 import { SegmentList } from './segment-list.ts'
@@ -25,20 +26,6 @@ import type { LogServices } from './services.ts'
 import type { TopicConfig } from './topic-config.ts'
 
 const U32_MAX = 0xffff_ffff
-
-/** What the writer is given of a partition that was recovered or is new. */
-export interface PartitionState {
-  readonly slot: number
-  readonly slotGeneration: number
-  readonly topic: string
-  readonly partition: number
-  readonly directory: string
-  readonly config: TopicConfig
-  readonly segments: readonly SegmentInfo[]
-  readonly logStartOffset: number
-  readonly logEndOffset: number
-  readonly leaderEpoch: number
-}
 
 export interface LogShared {
   readonly control: ControlBlock
@@ -98,6 +85,7 @@ export class PartitionLog {
     this.#publishOffsets()
     control.set(this.slot, SLOT.flushedOffset, this.flushedOffset)
     control.set(this.slot, SLOT.leaderEpoch, this.leaderEpoch)
+    control.set(this.slot, SLOT.cleanedOffset, Math.min(state.cleanedOffset, this.logEndOffset))
     control.set(this.slot, SLOT.failure, 0)
     control.set(this.slot, SLOT.state, STATE.online)
     control.endChange(this.slot)
@@ -117,6 +105,11 @@ export class PartitionLog {
 
   get active(): ActiveSegment {
     return this.#active
+  }
+
+  /** For compaction, which puts segments in the place of others. */
+  get segments(): SegmentList {
+    return this.#segments
   }
 
   /** Segments were to be removed while the indexer was at work: ask again soon. */

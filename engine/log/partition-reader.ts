@@ -9,7 +9,7 @@
 import { type ErrorCode, isMillraceError, MillraceError } from '../base/errors.ts'
 import { RecordCursor } from '../format/record.ts'
 import { BATCH, baseOffsetOf, batchBytes, lastOffsetOf, maxTimestampOf } from '../format/record-batch.ts'
-import { type Region, readI64Rough } from '../format/region.ts'
+import { Region, readI64Rough } from '../format/region.ts'
 import { ERROR_CODES } from '../memory/append-channel.ts'
 import { type ControlBlock, SLOT, STATE } from '../memory/control-block.ts'
 import { SEGMENT, type SegmentTable } from '../memory/segment-table.ts'
@@ -48,6 +48,8 @@ export function newReadHint(): ReadHint {
 
 /** Tries before a look-up that keeps meeting changes gives up: each takes a roll or a removal in the same microseconds. */
 const ATTEMPTS = 100
+
+const EMPTY = new Region(new ArrayBuffer(0))
 
 export class PartitionReader {
   readonly location: PartitionLocation
@@ -93,7 +95,8 @@ export class PartitionReader {
   /**
    * Reads whole batches below the high watermark, beginning with the one that holds `offset`.
    * @param maxBytes soft limit; one batch is returned even if it is larger
-   * @returns undefined at the high watermark, and while the partition is being repaired or its owner goes: ask again later
+   * @returns nothing, an empty stretch, where all up to the high watermark was compacted away; undefined at the high watermark,
+   *   and while the partition is being repaired or its owner goes: ask again later
    * @throws OFFSET_OUT_OF_RANGE, CORRUPT_BATCH
    * Cost: with a fitting hint a few header reads per batch; else one binary search and at most one index interval more.
    */
@@ -111,14 +114,24 @@ export class PartitionReader {
       const continues = hint.offset === offset && hint.generation === this.#generation && hint.segment !== undefined
       let segment = continues ? (hint.segment as SegmentReader) : this.#segmentOf(offset)
       let position = continues ? hint.position : positionOf(segment, offset)
+      let expectedOffset = continues ? offset : -1
       if (position >= segment.sizeBytes) {
-        const next = this.#segments[this.#segments.indexOf(segment) + 1]
-        if (next === undefined) return undefined
+        const next = this.#behindSegment(segment)
+        if (next === undefined || next.sizeBytes === 0) return this.#nothingUpTo(offset, highWatermark)
         segment = next
         position = 0
+        expectedOffset = segment.baseOffset
       }
-      return this.#collect(segment, position, maxBytes, highWatermark, hint, continues ? offset : -1)
+      return this.#collect(segment, position, maxBytes, highWatermark, hint, expectedOffset)
     })
+  }
+
+  /** Whatever there was up to the high watermark was compacted away. */
+  #nothingUpTo(offset: number, highWatermark: number): FetchedBatches | undefined {
+    const cleaned = this.#control.get(this.location.slot, SLOT.cleanedOffset)
+    return offset < highWatermark && highWatermark <= cleaned
+      ? { region: EMPTY, from: 0, to: 0, nextOffset: highWatermark }
+      : undefined
   }
 
   #collect(
@@ -138,7 +151,7 @@ export class PartitionReader {
     while (to + BATCH.headerBytes <= region.length) {
       const bytes = batchBytes(view, to)
       if (bytes < BATCH.headerBytes || to + bytes > region.length || (to > from && to + bytes - from > maxBytes)) break
-      if (readI64Rough(view, to) !== nextOffset) {
+      if (!segment.continues(nextOffset, readI64Rough(view, to))) {
         if (to > from && segment.isDamaged(filePosition + to)) break // the next fetch begins there and reports it
         segment.demandReadable(filePosition + to)
       }
@@ -147,7 +160,8 @@ export class PartitionReader {
       nextOffset = lastOffsetOf(view, to) + 1
       to += bytes
     }
-    if (to === from) return undefined
+    // A batch at or behind the high watermark: whatever there was below it was compacted away.
+    if (to === from) return { region, from, to, nextOffset: highWatermark }
     hint.generation = this.#generation
     hint.offset = nextOffset
     hint.segment = segment
@@ -168,18 +182,26 @@ export class PartitionReader {
       this.demandInRange(offset, highWatermark)
       if (offset >= highWatermark) return undefined
       this.#refresh()
-      const segment = this.#segmentOf(offset)
-      const position = positionOf(segment, offset)
-      const found = position < segment.sizeBytes ? segment.batchAt(position) : this.#firstBehind(segment)
-      if (found === undefined) return undefined
-      this.#cursor.reset(found.region, found.at)
-      return this.#cursor.seekOffset(offset) ? this.#cursor : undefined
+      let segment: SegmentReader | undefined = this.#segmentOf(offset)
+      let position = positionOf(segment, offset)
+      while (segment !== undefined) {
+        if (position >= segment.sizeBytes) {
+          segment = this.#behindSegment(segment)
+          position = 0
+          continue
+        }
+        const { region, at } = segment.batchAt(position)
+        if (baseOffsetOf(region.view, at) >= highWatermark) return undefined
+        this.#cursor.reset(region, at)
+        if (this.#cursor.seekOffset(offset)) return this.#cursor
+        position = this.#behind(segment, region, at, position) // its last records were compacted away
+      }
+      return undefined
     })
   }
 
-  #firstBehind(segment: SegmentReader): { region: Region; at: number } | undefined {
-    const next = this.#segments[this.#segments.indexOf(segment) + 1]
-    return next !== undefined && next.sizeBytes > 0 ? next.batchAt(0) : undefined
+  #behindSegment(segment: SegmentReader): SegmentReader | undefined {
+    return this.#segments[this.#segments.indexOf(segment) + 1]
   }
 
   /**
@@ -224,7 +246,9 @@ export class PartitionReader {
   #behind(segment: SegmentReader, { view, length }: Region, at: number, position: number): number {
     const next = at + batchBytes(view, at)
     const behind = position + next - at
-    if (next + BATCH.headerBytes <= length && readI64Rough(view, next) !== lastOffsetOf(view, at) + 1) {
+    const isContinued =
+      next + BATCH.headerBytes > length || segment.continues(lastOffsetOf(view, at) + 1, readI64Rough(view, next))
+    if (!isContinued) {
       segment.demandReadable(position)
       segment.demandReadable(behind)
     }
@@ -374,7 +398,16 @@ export class PartitionReader {
         return kept
       }
       const endOffset = (): number => this.#endOffsetOf(baseOffset)
-      return new SegmentReader(this.location.directory, baseOffset, entry, this.#table, this.#checkCrc, endOffset)
+      const hasGaps = baseOffset < this.#control.get(this.location.slot, SLOT.cleanedOffset)
+      return new SegmentReader(
+        this.location.directory,
+        baseOffset,
+        entry,
+        this.#table,
+        this.#checkCrc,
+        endOffset,
+        hasGaps,
+      )
     })
     for (const segment of before.values()) segment.release()
   }

@@ -69,8 +69,8 @@ export const OPEN_CASES: CaseTable<OpenFacts, 'trust' | 'check' | 'recover'> = {
 
 export interface FileFacts {
   /**
-   * `companion`: an index, or the marker of a damaged segment. `half-done`: `.repair`, `.cleaned`, `.tmp`. `swap`: complete, and
-   * about to replace a segment.
+   * `companion`: an index, or the marker of a damaged segment. `half-done`: `.repair`, `.cleaned`, `.tmp`, and a `.swap` that is
+   * not whole. `swap`: whole, and about to replace a segment.
    */
   readonly kind: 'log' | 'companion' | 'half-done' | 'deleted' | 'swap' | 'other'
   /** The log file of the same base offset is there. */
@@ -93,9 +93,8 @@ export const FILE_CASES: CaseTable<FileFacts, 'keep' | 'delete' | 'restore'> = {
     { kind: 'companion', logThere: false, belowStart: 'any', decision: 'delete' }, // its log was deleted first
     { kind: 'half-done', logThere: 'any', belowStart: 'any', decision: 'delete' },
     { kind: 'deleted', logThere: 'any', belowStart: 'any', decision: 'delete' },
-    { kind: 'swap', logThere: true, belowStart: 'any', decision: 'delete' }, // what it should replace is still whole
-    { kind: 'swap', logThere: false, belowStart: false, decision: 'restore' }, // the only copy
-    { kind: 'swap', logThere: false, belowStart: true, decision: 'delete' },
+    { kind: 'swap', logThere: 'any', belowStart: false, decision: 'restore' }, // what it replaces may be gone in part
+    { kind: 'swap', logThere: 'any', belowStart: true, decision: 'delete' },
     { kind: 'other', logThere: 'any', belowStart: 'any', decision: 'keep' },
   ],
 }

@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileError } from '../base/errors.ts'
 import { parseSegmentFileName, segmentFileName } from '../format/file-names.ts'
+import { Mapping } from '../memory/mapping.ts'
 import { EPOCH_CHECKPOINT_NAME } from './epoch-checkpoint-file.ts'
 import { decide, FILE_CASES, type FileFacts } from './recovery-cases.ts'
 import {
@@ -18,14 +19,14 @@ import {
   syncDirectory,
 } from './recovery-files.ts'
 import type { RecoveryReport } from './recovery-types.ts'
+import { scanSegment } from './segment-scan.ts'
+import { DELETED_SUFFIX, removeCleaningFolder, SWAP_SUFFIX } from './segment-swap.ts'
 
 /** Suffix of the file that says what is damaged in a segment; it is deleted with the segment. */
 export const QUARANTINE_SUFFIX = 'quarantined'
 
 const COMPANIONS: readonly string[] = ['index', 'timeindex', 'txnindex', QUARANTINE_SUFFIX]
 const HALF_DONE: readonly string[] = [REPAIR_SUFFIX, '.cleaned', '.tmp']
-const SWAP = '.swap'
-const DELETED = '.deleted'
 
 export interface SegmentFile {
   readonly baseOffset: number
@@ -43,7 +44,10 @@ interface FoundFile {
 
 /** Tidies the folder up and lists its segments, ascending. @throws DIRECTORY_NOT_FOUND, IO_ERROR */
 export function tidyDirectory(directory: string, logStartOffset: number, reports: RecoveryReport[]): SegmentFile[] {
-  const files = listDirectory(directory).map(classify)
+  removeCleaningFolder(directory)
+  const swaps = wholeSwaps(directory)
+  for (const swap of swaps) removeCovered(directory, swap, reports)
+  const files = listDirectory(directory).map(name => doubted(classify(name), swaps))
   const logs = new Set(files.filter(file => file.kind === 'log').map(file => file.baseOffset))
   const all = new Set(logs)
   for (const { kind, stem, baseOffset } of files) if (kind === 'swap' && stem.endsWith('.log')) all.add(baseOffset)
@@ -76,6 +80,54 @@ export function tidyDirectory(directory: string, logStartOffset: number, reports
   return [...kept].sort((a, b) => a - b).map(baseOffset => segmentFile(directory, baseOffset))
 }
 
+interface WholeSwap {
+  readonly baseOffset: number
+  /** Offset behind its last batch. */
+  readonly nextOffset: number
+}
+
+/** Compacted segments whose swap was under way. They were durable before they got their name; anything else is no swap of ours. */
+function wholeSwaps(directory: string): WholeSwap[] {
+  const swaps: WholeSwap[] = []
+  for (const name of listDirectory(directory)) {
+    const stem = name.slice(0, -SWAP_SUFFIX.length)
+    const parsed = name.endsWith(SWAP_SUFFIX) ? parseSegmentFileName(stem) : undefined
+    if (parsed?.suffix !== 'log') continue
+    const path = join(directory, name)
+    const bytes = fileBytes(path) ?? 0
+    if (bytes === 0) continue
+    const mapping = Mapping.ofPath(path, bytes)
+    try {
+      const { baseOffset } = parsed
+      const { end, nextOffset } = scanSegment(mapping.region, 0, bytes, { baseOffset })
+      const isOnlyCopy = fileBytes(join(directory, stem)) === undefined
+      if (end === bytes || isOnlyCopy) swaps.push({ baseOffset, nextOffset })
+    } finally {
+      mapping.release()
+    }
+  }
+  return swaps
+}
+
+/** Deletes the segments that a swap was made from, but for its namesake, which it replaces; and the indexes of that one. */
+function removeCovered(directory: string, { baseOffset, nextOffset }: WholeSwap, reports: RecoveryReport[]): void {
+  for (const name of listDirectory(directory)) {
+    const parsed = parseSegmentFileName(name)
+    if (parsed?.suffix !== 'log' || parsed.baseOffset <= baseOffset || parsed.baseOffset >= nextOffset) continue
+    const path = join(directory, name)
+    reports.push({ path, position: 0, reason: 'compacted', bytes: fileBytes(path) ?? 0, decision: 'finish-delete' })
+    removeSegmentFiles(directory, parsed.baseOffset)
+  }
+  removeIndexFiles(directory, baseOffset)
+  syncDirectory(directory)
+}
+
+/** A swap file that is not whole is something half-done. */
+function doubted(file: FoundFile, swaps: readonly WholeSwap[]): FoundFile {
+  if (file.kind !== 'swap' || !file.stem.endsWith('.log')) return file
+  return swaps.some(({ baseOffset }) => baseOffset === file.baseOffset) ? file : { ...file, kind: 'half-done' }
+}
+
 function segmentFile(directory: string, baseOffset: number): SegmentFile {
   const path = join(directory, segmentFileName(baseOffset, 'log'))
   return { baseOffset, path, bytes: fileBytes(path) ?? 0 }
@@ -89,8 +141,8 @@ function classify(name: string): FoundFile {
     return ours ? { name, kind, stem, baseOffset: parsed?.baseOffset ?? -1 } : undefined
   }
   for (const ending of HALF_DONE) if (name.endsWith(ending)) return found(ending, 'half-done') ?? other(name)
-  if (name.endsWith(DELETED)) return found(DELETED, 'deleted') ?? other(name)
-  if (name.endsWith(SWAP)) return found(SWAP, 'swap') ?? other(name)
+  if (name.endsWith(DELETED_SUFFIX)) return found(DELETED_SUFFIX, 'deleted') ?? other(name)
+  if (name.endsWith(SWAP_SUFFIX)) return found(SWAP_SUFFIX, 'swap') ?? other(name)
   const parsed = parseSegmentFileName(name)
   if (parsed?.suffix === 'log') return { name, kind: 'log', stem: name, baseOffset: parsed.baseOffset }
   if (parsed !== undefined && COMPANIONS.includes(parsed.suffix)) {

@@ -1,7 +1,8 @@
 /**
  * What the leader-epoch checkpoint should say, from what it says and what the log shows. Pure. The log is right: an epoch begins at
  * the first batch that has it. The file adds what the log cannot show: where an epoch began whose first records retention
- * deleted, and an epoch that has no record yet. Entries above the end of the log are of records that are gone.
+ * deleted, and an epoch that has no record yet. Entries above the end of the log are of records that are gone. In a compacted log
+ * the first records of any epoch may be gone, so there the file is believed as long as nothing contradicts it.
  */
 import type { EpochEntry } from '../format/leader-epoch-checkpoint.ts'
 
@@ -20,6 +21,7 @@ export type SegmentEpochs =
  * @param file entries of the checkpoint, `undefined` when it is missing or damaged
  * @param segments in order, as the log shows them
  * @param firstOffset base offset of the first segment
+ * @param compacted records may be missing anywhere
  * @returns `undefined` when the file is needed for a segment that was not walked, and contradicts it
  */
 export function reconcileEpochs(
@@ -27,7 +29,11 @@ export function reconcileEpochs(
   segments: readonly SegmentEpochs[],
   firstOffset: number,
   logEndOffset: number,
+  compacted = false,
 ): EpochEntry[] | undefined {
+  if (compacted && file !== undefined && segments.every(segment => agrees(file, segment))) {
+    return file.filter(({ startOffset }) => startOffset <= logEndOffset)
+  }
   const entries: EpochEntry[] = []
   const add = (entry: EpochEntry): void => {
     if (entry.epoch > (entries.at(-1)?.epoch ?? -1)) entries.push(entry)
@@ -46,6 +52,14 @@ export function reconcileEpochs(
   const lastEpoch = entries.at(-1)?.epoch ?? -1
   const unused = known.filter(({ epoch, startOffset }) => startOffset === logEndOffset && epoch > lastEpoch)
   return [...withEarlierStarts(known, entries, firstOffset), ...unused]
+}
+
+/** Whether a compacted segment may be what is left under these epochs, the first batches of which may be gone. */
+function agrees(file: readonly EpochEntry[], segment: SegmentEpochs): boolean {
+  if (segment.kind === 'walked') return segment.epochs.every(shown => epochAt(file, shown.startOffset) === shown.epoch)
+  const { baseOffset, nextOffset, firstEpoch, lastEpoch } = segment
+  const isKnown = firstEpoch < 0 || file.some(({ epoch }) => epoch === firstEpoch)
+  return isKnown && epochAt(file, baseOffset) <= firstEpoch && epochAt(file, nextOffset - 1) === lastEpoch
 }
 
 /** Epochs that began below the first offset that is left, as the file has them, in front of those that the log shows. */

@@ -321,8 +321,9 @@ class PartitionRecovery {
     const file = checkpoint.state === 'sound' ? checkpoint.entries : undefined
     const { baseOffset: firstOffset } = this.#segments[0] as SegmentInfo
     const { nextOffset: logEndOffset } = this.#segments.at(-1) as SegmentInfo
-    const expected = reconcileEpochs(file, this.#epochs, firstOffset, logEndOffset)
-    const entries = expected ?? reconcileEpochs(file, this.#walkEpochs(), firstOffset, logEndOffset)
+    const { compacted = false } = this.#request
+    const expected = reconcileEpochs(file, this.#epochs, firstOffset, logEndOffset, compacted)
+    const entries = expected ?? reconcileEpochs(file, this.#walkEpochs(), firstOffset, logEndOffset, compacted)
     invariant(entries !== undefined, 'epochs of walked segments need no file')
     const same =
       file?.length === entries.length &&
@@ -365,7 +366,9 @@ class PartitionRecovery {
   #result(segments: readonly SegmentInfo[], epochs: readonly EpochEntry[]): RecoveryResult {
     const first = segments[0] as SegmentInfo
     const last = segments.at(-1) as SegmentInfo
-    const logStartOffset = Math.max(this.#request.logStartOffset, first.baseOffset)
+    // Compaction may have left nothing of the first segments: the log begins where it did.
+    const { logStartOffset: before, compacted = false } = this.#request
+    const logStartOffset = compacted ? before : Math.max(before, first.baseOffset)
     invariant(logStartOffset <= last.nextOffset, 'a log does not start behind its end')
     return {
       segments,

@@ -72,8 +72,7 @@ export class SegmentList {
 
   /** Appends a segment. Inside a change of the generation. @returns its entry @throws TOO_MANY_SEGMENTS */
   link(info: SegmentInfo): number {
-    const entry = this.#entries.take()
-    for (const word of WORDS) this.#table.set(entry, SEGMENT[word], info[word])
+    const entry = this.#take(info)
     const tail = this.#listed.at(-1)
     if (tail === undefined) this.#control.set(this.#slot, SLOT.headSegment, entry)
     else this.#table.set(tail.entry, SEGMENT.nextSegment, entry)
@@ -116,6 +115,59 @@ export class SegmentList {
     this.#control.endChange(this.#slot)
     this.#control.set(this.#slot, SLOT.indexLock, INDEX_LOCK.free)
     return removed.map(({ baseOffset }) => baseOffset)
+  }
+
+  /**
+   * Puts a segment, or none, in the place of neighbours, none of which is the active one.
+   * @param sizes of the replaced in the order of `bases`: what they must still be
+   * @param change what else changes in the same generation
+   * @returns false when the list has changed, or the indexer is at work, so that nothing was done
+   * @throws TOO_MANY_SEGMENTS, when nothing was done, and what `change` throws
+   */
+  replace(
+    bases: readonly number[],
+    sizes: readonly number[],
+    info: SegmentInfo | undefined,
+    change: () => void,
+  ): boolean {
+    const first = this.#listed.findIndex(({ baseOffset }) => baseOffset === bases[0])
+    const isThere = bases.every(
+      (base, index) =>
+        this.#listed[first + index]?.baseOffset === base && this.sizeBytes(first + index) === sizes[index],
+    )
+    if (first === -1 || !isThere || first + bases.length >= this.#listed.length) return false
+    if (!this.#control.swap(this.#slot, SLOT.indexLock, INDEX_LOCK.free, INDEX_LOCK.writer)) return false
+    try {
+      // Taken before the old ones are given back, so that readers see that it is another segment.
+      const added = info === undefined ? [] : [{ entry: this.#take(info), baseOffset: info.baseOffset }]
+      this.#control.beginChange(this.#slot)
+      try {
+        change()
+        this.#relink(first, bases.length, added)
+      } finally {
+        this.#control.endChange(this.#slot)
+      }
+    } finally {
+      this.#control.set(this.#slot, SLOT.indexLock, INDEX_LOCK.free)
+    }
+    return true
+  }
+
+  #relink(first: number, count: number, added: readonly ListedSegment[]): void {
+    const following = this.at(first + count).entry
+    const entry = added[0]?.entry ?? following
+    if (added.length > 0) this.#table.set(entry, SEGMENT.nextSegment, following)
+    if (first === 0) this.#control.set(this.#slot, SLOT.headSegment, entry)
+    else this.#table.set(this.at(first - 1).entry, SEGMENT.nextSegment, entry)
+    const replaced = this.#listed.splice(first, count, ...added)
+    this.#control.set(this.#slot, SLOT.segmentCount, this.#listed.length)
+    for (const old of replaced) this.#entries.give(old.entry)
+  }
+
+  #take(info: SegmentInfo): number {
+    const entry = this.#entries.take()
+    for (const word of WORDS) this.#table.set(entry, SEGMENT[word], info[word])
+    return entry
   }
 
   /** Gives every entry back. Inside a change of the generation. */

@@ -47,6 +47,8 @@ export class SegmentReader {
   readonly entry: number
   readonly #checkCrc: boolean
   readonly #endOffset: () => number
+  /** It was compacted: batches need not go on where the one before ended. */
+  readonly hasGaps: boolean
   #mapping: Mapping | undefined
   #base: Window | undefined
   #tail: Window | undefined
@@ -64,6 +66,7 @@ export class SegmentReader {
     table: SegmentTable,
     checkCrc: boolean,
     endOffset: () => number,
+    hasGaps: boolean,
   ) {
     this.baseOffset = baseOffset
     this.path = join(directory, segmentFileName(baseOffset, 'log'))
@@ -72,6 +75,12 @@ export class SegmentReader {
     this.#table = table
     this.#checkCrc = checkCrc
     this.#endOffset = endOffset
+    this.hasGaps = hasGaps
+  }
+
+  /** True when a batch at `offset` may follow one that ends in front of `expected`. */
+  continues(expected: number, offset: number): boolean {
+    return offset === expected || (this.hasGaps && offset > expected)
   }
 
   /** Published bytes. */

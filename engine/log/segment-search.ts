@@ -13,6 +13,7 @@ import type { SegmentReader } from './segment-reader.ts'
  * @throws CORRUPT_BATCH when `offset` lies in a damaged stretch
  */
 export function positionOf(segment: SegmentReader, offset: number): number {
+  if (offset <= segment.baseOffset) return 0
   const position = walkTo(segment, offset)
   return position !== undefined && agrees(segment, position, offset) ? position : searchWithCare(segment, offset)
 }
@@ -50,7 +51,7 @@ function agrees(segment: SegmentReader, position: number, offset: number): boole
   if (readI64Rough(view, at) > offset) return false
   const end = lastRough(view, at) + 1
   const next = at + batchBytes(view, at)
-  if (next + BATCH.headerBytes <= region.length) return readI64Rough(view, next) === end
+  if (next + BATCH.headerBytes <= region.length) return segment.continues(end, readI64Rough(view, next))
   return position - at + next < segment.sizeBytes || end <= segment.endOffset
 }
 

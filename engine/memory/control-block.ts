@@ -32,6 +32,7 @@ export const SLOT = {
   failure: 14, // why the partition stopped: 0, or 1 + index of the error's code in ERROR_CODES
   activeAddress: 15, // where the active segment is mapped, 0 when it is not; for the clean-up after a crash
   activeMappedBytes: 16,
+  cleanedOffset: 17, // everything below it was compacted, so offsets may be missing there
   words: 24,
 } as const
 

@@ -1,6 +1,6 @@
 /**
  * What is known of a partition's log without reading it. Database `checkpoints`: (topic id, partition) →
- * {recoveryPoint, logStartOffset, highWatermark, leaderEpoch, segments?}. `segments` is written at a clean close, one
+ * {recoveryPoint, logStartOffset, highWatermark, leaderEpoch, cleanedOffset?, segments?}. `segments` is written at a clean close, one
  * row of nine numbers a segment in the order of SegmentCheckpoint, so that a clean open scans nothing.
  * Owned by the broker's thread. Invariant: a checkpoint never runs ahead of the log, so it is put after the log was
  * flushed; the newest one that was handed in is the one that stays.
@@ -37,6 +37,8 @@ export interface PartitionCheckpoint {
   readonly logStartOffset: number
   readonly highWatermark: number
   readonly leaderEpoch: number
+  /** Everything below it was compacted; absent when nothing was. */
+  readonly cleanedOffset?: number
   /** In the order of their base offsets; absent unless the partition was closed cleanly. */
   readonly segments?: readonly SegmentCheckpoint[]
 }
@@ -53,6 +55,7 @@ export interface StoredCheckpoint {
   readonly logStartOffset: number
   readonly highWatermark: number
   readonly leaderEpoch: number
+  readonly cleanedOffset?: number
   readonly segments?: readonly SegmentRow[]
 }
 
@@ -63,10 +66,12 @@ const SEGMENT_ROW_LENGTH = 9
 
 export function readCheckpoint(json: unknown): StoredCheckpoint | undefined {
   if (!isObject(json)) return undefined
-  const { recoveryPoint, logStartOffset, highWatermark, leaderEpoch, segments } = json
+  const { recoveryPoint, logStartOffset, highWatermark, leaderEpoch, cleanedOffset, segments } = json
   if (!isInteger(recoveryPoint) || !isInteger(logStartOffset)) return undefined
   if (!isInteger(highWatermark) || !isInteger(leaderEpoch)) return undefined
-  const checkpoint = { recoveryPoint, logStartOffset, highWatermark, leaderEpoch }
+  if (cleanedOffset !== undefined && !isInteger(cleanedOffset)) return undefined
+  const cleaned = cleanedOffset === undefined ? {} : { cleanedOffset }
+  const checkpoint = { recoveryPoint, logStartOffset, highWatermark, leaderEpoch, ...cleaned }
   if (segments === undefined) return checkpoint
   return Array.isArray(segments) && segments.every(isSegmentRow) ? { ...checkpoint, segments } : undefined
 }
@@ -138,12 +143,9 @@ export class CheckpointStore {
 }
 
 function toStored(checkpoint: PartitionCheckpoint): StoredCheckpoint {
-  const { recoveryPoint, logStartOffset, highWatermark, leaderEpoch, segments } = checkpoint
+  const { segments, ...facts } = checkpoint
   const stored = {
-    recoveryPoint,
-    logStartOffset,
-    highWatermark,
-    leaderEpoch,
+    ...facts,
     ...(segments === undefined ? {} : { segments: segments.map(toRow) }),
   }
   // JSON would turn NaN into null, which only the next open would notice.

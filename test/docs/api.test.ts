@@ -18,7 +18,7 @@ describe('docs/API.md', () => {
     const actual = Object.entries(TOPIC_CONFIG_KEYS).map(([key, spec]) => [
       key,
       String(spec.fallback),
-      spec.kind === 'choice' ? spec.choices.join(' ') : `${spec.min} to ${spec.max}`,
+      spec.kind === 'choice' ? spec.choices.join(' ') : spec.kind === 'ratio' ? '0 to 1' : `${spec.min} to ${spec.max}`,
     ])
     expect(documented).toEqual(actual)
   })

@@ -36,8 +36,14 @@ const CASES: readonly KillCase[] = [
   { point: 'close-before-marker', passesMax: 1, when: 'closing' },
 ]
 
-/** Elsewhere: a repair follows a failed flush, see flush-errors.test.ts. */
-const ELSEWHERE: readonly Failpoint[] = ['repair-before-rename']
+/** Elsewhere: a repair follows a failed flush, see flush-errors.test.ts; compaction has records with keys, see compaction-kill.test.ts. */
+const ELSEWHERE: readonly Failpoint[] = [
+  'repair-before-rename',
+  'compaction-before-swap',
+  'compaction-after-swap',
+  'compaction-within-swap',
+  'compaction-before-index',
+]
 
 const LATEST_MS = 15_000
 const seed = testSeed()

@@ -10,8 +10,9 @@ import { ManualClock } from '../../../engine/base/clock.ts'
 import { segmentFileName } from '../../../engine/format/file-names.ts'
 import { batchBytes, encodeBatch, type RecordInput } from '../../../engine/format/record-batch.ts'
 import { Region } from '../../../engine/format/region.ts'
-import { type AppendOutcome, PartitionLog, type PartitionState } from '../../../engine/log/partition-log.ts'
+import { type AppendOutcome, PartitionLog } from '../../../engine/log/partition-log.ts'
 import { PartitionReader } from '../../../engine/log/partition-reader.ts'
+import type { PartitionState } from '../../../engine/log/partition-state.ts'
 import { emptySegmentInfo } from '../../../engine/log/recovery-types.ts'
 import type { LogServices, SealOrder } from '../../../engine/log/services.ts'
 import { parseTopicConfig, type TopicConfig } from '../../../engine/log/topic-config.ts'
@@ -176,7 +177,7 @@ export class PartitionFixture {
     // Recovery leaves a file for every segment.
     for (const { baseOffset } of state.segments) writeFileSync(this.logPath(baseOffset), '', { flag: 'a' })
     const shared = { control: memory.control, table: memory.segments, entries, services, clock }
-    this.log = new PartitionLog({ ...identity, ...state }, shared)
+    this.log = new PartitionLog({ ...identity, cleanedOffset: 0, ...state }, shared)
     services.log = this.log
     return this.log
   }

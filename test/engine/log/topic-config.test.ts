@@ -16,11 +16,15 @@ const code = 'INVALID_CONFIG'
 test('defaults are those of Kafka', () => {
   expect(effectiveTopicConfig({})).toEqual({
     'cleanup.policy': 'delete',
+    'delete.retention.ms': '86400000',
     'flush.messages': String(Number.MAX_SAFE_INTEGER),
     'flush.ms': String(Number.MAX_SAFE_INTEGER),
     'index.interval.bytes': '4096',
+    'max.compaction.lag.ms': String(Number.MAX_SAFE_INTEGER),
     'max.message.bytes': '1048588',
     'message.timestamp.type': 'CreateTime',
+    'min.cleanable.dirty.ratio': '0.5',
+    'min.compaction.lag.ms': '0',
     'retention.bytes': '-1',
     'retention.ms': '604800000',
     'segment.bytes': '1073741824',
@@ -79,10 +83,38 @@ describe('numbers', () => {
 describe('choices and names', () => {
   test('message.timestamp.type and cleanup.policy take what is served', () => {
     expect(checkTopicConfig('message.timestamp.type', 'LogAppendTime')).toBe('LogAppendTime')
-    for (const value of ['createtime', '', 'compact', 'delete,compact']) {
-      const details = { key: 'cleanup.policy', value, choices: 'delete' }
+    for (const value of ['createtime', '', 'compacted', 'compact, delete']) {
+      const details = { key: 'cleanup.policy', value, choices: 'delete compact compact,delete delete,compact' }
       expect(() => checkTopicConfig('cleanup.policy', value)).toThrow(expect.objectContaining({ code, details }))
     }
+  })
+
+  test('a ratio is a number from 0 to 1', () => {
+    for (const value of [0, 1, '0.25']) {
+      expect(checkTopicConfig('min.cleanable.dirty.ratio', value)).toBe(String(value))
+    }
+    for (const value of [-0.1, 1.1, 'half', '', Number.NaN]) {
+      const details = expect.objectContaining({ key: 'min.cleanable.dirty.ratio', min: 0, max: 1 })
+      expect(() => checkTopicConfig('min.cleanable.dirty.ratio', value)).toThrow(
+        expect.objectContaining({ code, details }),
+      )
+    }
+  })
+
+  test('with compact alone nothing is removed for its age or size, and segments close in time to be compacted', () => {
+    const limits = { 'retention.ms': '5', 'retention.bytes': '6', 'max.compaction.lag.ms': '1000' }
+    expect(parseTopicConfig({ ...limits, 'cleanup.policy': 'compact' })).toMatchObject({
+      compacts: true,
+      retentionMs: -1,
+      retentionBytes: -1,
+      segmentMs: 1_000,
+    })
+    expect(parseTopicConfig({ ...limits, 'cleanup.policy': 'delete,compact' })).toMatchObject({
+      compacts: true,
+      retentionMs: 5,
+      retentionBytes: 6,
+    })
+    expect(parseTopicConfig(limits)).toMatchObject({ compacts: false, retentionMs: 5, segmentMs: 604_800_000 })
   })
 
   test('an unknown key is named, cut short, beside the keys that there are', () => {
