@@ -45,6 +45,10 @@ class IndexerLoop extends ServiceLoop {
   readonly #unfinished = new Map<number, number>()
   /** Segments that cannot be indexed, by slot: damaged bytes are reported once, and not walked again. */
   readonly #stuck = new Map<number, number>()
+  /** Base offset of the segment of each slot whose files were let go of before they were finished. */
+  readonly #left = new Map<number, number>()
+  /** Swaps of each slot when it was looked at last. */
+  readonly #swaps = new Map<number, number>()
   #nextTurnMs = 0
   #settling = false
 
@@ -88,6 +92,7 @@ class IndexerLoop extends ServiceLoop {
       return
     }
     try {
+      this.#noteSwaps(slot)
       if (control.get(slot, SLOT.slotGeneration) === partition.slotGeneration) this.#indexSegments(partition)
     } catch (error) {
       this.#drop(slot)
@@ -95,6 +100,13 @@ class IndexerLoop extends ServiceLoop {
     } finally {
       control.set(slot, SLOT.indexLock, INDEX_LOCK.free)
     }
+  }
+
+  /** Compacted segments have the names of those that they replaced: what is open may be a file that is gone. */
+  #noteSwaps(slot: number): void {
+    const swaps = this.memory.control.get(slot, SLOT.swaps)
+    if (swaps !== (this.#swaps.get(slot) ?? 0)) this.#drop(slot)
+    this.#swaps.set(slot, swaps)
   }
 
   /** A partition whose announcement has not been read yet. */
@@ -155,6 +167,7 @@ class IndexerLoop extends ServiceLoop {
     if (!listed.isActive && to === published) {
       this.#publish(listed.entry, open.writer.finish())
       this.#drop(slot)
+      this.#left.delete(slot)
       this.#unfinished.set(slot, baseOffset + 1)
     }
     return to - before
@@ -225,10 +238,12 @@ class IndexerLoop extends ServiceLoop {
     }
   }
 
+  /** Lets go of what is open. It is as long as it may become then, until somebody finishes it. */
   #drop(slot: number): void {
     const open = this.#open.get(slot)
     if (open === undefined) return
     this.#open.delete(slot)
+    this.#left.set(slot, open.baseOffset)
     open.writer.release()
     open.log.release()
   }
@@ -237,6 +252,8 @@ class IndexerLoop extends ServiceLoop {
     this.#drop(slot)
     this.#unfinished.delete(slot)
     this.#stuck.delete(slot)
+    this.#swaps.delete(slot)
+    this.#left.delete(slot)
   }
 
   /** The writers have flushed and append nothing more: indexes everything to the end and closes the files. */
@@ -245,18 +262,27 @@ class IndexerLoop extends ServiceLoop {
     while (this.work()) {
       // one stretch of each dirty partition per turn
     }
-    for (const [slot, { baseOffset, writer }] of this.#open) {
-      const listed = this.#list(slot).find(
-        ({ entry }) => this.memory.segments.get(entry, SEGMENT.baseOffset) === baseOffset,
-      )
-      if (listed === undefined) continue
-      try {
-        this.#publish(listed.entry, writer.finish())
-      } catch (error) {
-        this.warn(error)
-      }
+    for (const slot of [...this.#open.keys()]) {
+      this.#noteSwaps(slot)
+      this.#drop(slot)
     }
+    for (const [slot, baseOffset] of this.#left) this.#finish(slot, baseOffset)
     for (const slot of [...this.#open.keys()]) this.#drop(slot)
+  }
+
+  /** Cuts the files of a segment to their entries. */
+  #finish(slot: number, baseOffset: number): void {
+    const { segments } = this.memory
+    const partition = this.partitions.get(slot)
+    const listed = this.#list(slot).find(({ entry }) => segments.get(entry, SEGMENT.baseOffset) === baseOffset)
+    if (partition === undefined || listed === undefined) return
+    const bytes = segments.get(listed.entry, SEGMENT.sizeBytes)
+    if (bytes === 0) return
+    try {
+      this.#publish(listed.entry, this.#opened(partition, baseOffset, listed.entry, bytes).writer.finish())
+    } catch (error) {
+      this.warn(error)
+    }
   }
 
   protected override stopped(): void {

@@ -143,6 +143,7 @@ export class SegmentList {
       this.#control.beginChange(this.#slot)
       try {
         change()
+        this.#control.add(this.#slot, SLOT.swaps, 1)
         this.#relink(first, bases.length, added)
       } finally {
         this.#control.endChange(this.#slot)

@@ -12,8 +12,8 @@ import type { SegmentReader } from './segment-reader.ts'
  * Position of the first batch whose last offset is at or behind `offset`; the published length when there is none.
  * @throws CORRUPT_BATCH when `offset` lies in a damaged stretch
  */
-export function positionOf(segment: SegmentReader, offset: number): number {
-  if (offset <= segment.baseOffset) return 0
+export function positionOf(segment: SegmentReader, wanted: number): number {
+  const offset = Math.max(wanted, segment.baseOffset) // what a compacted log had in front of its first segment is gone
   const position = walkTo(segment, offset)
   return position !== undefined && agrees(segment, position, offset) ? position : searchWithCare(segment, offset)
 }
@@ -48,7 +48,7 @@ function agrees(segment: SegmentReader, position: number, offset: number): boole
   if (found === undefined) return false
   const { region, at } = found
   const { view } = region
-  if (readI64Rough(view, at) > offset) return false
+  if (!segment.continues(offset, Math.max(readI64Rough(view, at), offset))) return false
   const end = lastRough(view, at) + 1
   const next = at + batchBytes(view, at)
   if (next + BATCH.headerBytes <= region.length) return segment.continues(end, readI64Rough(view, next))

@@ -33,6 +33,7 @@ export const SLOT = {
   activeAddress: 15, // where the active segment is mapped, 0 when it is not; for the clean-up after a crash
   activeMappedBytes: 16,
   cleanedOffset: 17, // everything below it was compacted, so offsets may be missing there
+  swaps: 18, // rises when segments are replaced under the index lock: files of the same name are others then
   words: 24,
 } as const
 

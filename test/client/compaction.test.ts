@@ -229,10 +229,9 @@ describe('at the same time', () => {
       }
       return found
     })()
-    let rounds = 0
     const compacting = (async () => {
       let removed = 0
-      for (; !isDone; rounds++) {
+      while (!isDone) {
         removed += (await home.engine.admin.applyCompaction({ force: true })).removedRecords
         await sleep(1)
       }
@@ -250,7 +249,6 @@ describe('at the same time', () => {
     isDone = true
     expect(await passes).toBe(97)
     expect(await compacting).toBeGreaterThan(count / 2)
-    expect(rounds).toBeGreaterThan(3)
     const values = await read(topic)
     const newest = new Map(values.map(({ key, value }) => [key, Number(value?.trim())]))
     for (let i = count - 97; i < count; i++) expect(newest.get(`${(i * 7) % 97}`)).toBe(i)

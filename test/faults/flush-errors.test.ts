@@ -171,8 +171,9 @@ describe('a flush that fails, at failpoints', () => {
 
   test('and the process dies in the repair', { timeout: 60_000 }, async () => {
     const scene = new Scene(new Random(seed))
-    const failpoints = 'flush-before-sync=throw@9,repair-before-rename=kill@1'
-    const { ended, output } = await scene.run({}, { failpoints })
+    // Few flushes serve many sends, and each thread that flushes counts its own.
+    const failpoints = 'flush-before-sync=throw@3,repair-before-rename=kill@1'
+    const { ended, output } = await scene.run({ successes: 1_000, keepFailpoints: true }, { failpoints })
     expect(ended, output).toMatchObject({ signal: 'SIGKILL', killed: false })
     await scene.verify(false)
     await scene.run({ failures: 0 }, {})

@@ -48,24 +48,26 @@ test('durable records survive it, on images of a real disk', { timeout: 120_000 
     const ackPath = join(acks, `acks-${loss}`)
     const child = startAppender(join(live.path, 'data'), ackPath, loss, random)
     await child.line(/^ready$/)
-    const snapshots: { image: string; bytes: number }[] = []
+    const snapshots: { image: string; bytes: number; begunBytes: number }[] = []
     for (let i = 0; i < SNAPSHOTS_PER_LOSS; i++) {
       await pause(random.between(20, 300))
       const bytes = statSync(ackPath).size // first: what is acknowledged from now on may be missing
-      snapshots.push({ image: rig.snapshot(disk), bytes })
+      const image = rig.snapshot(disk)
+      snapshots.push({ image, bytes, begunBytes: statSync(ackPath).size })
     }
     await child.kill()
     expect(readAckBook({ path: ackPath }).events).toEqual([])
     live.unmount()
-    for (const { image, bytes } of snapshots.slice(0, -1)) {
+    for (const { image, bytes, begunBytes } of snapshots.slice(0, -1)) {
       const copy = rig.mount(image)
-      records += await verify(join(copy.path, 'data'), [...sources, { path: ackPath, bytes }], random, `loss ${loss}`)
+      const seen = [...sources, { path: ackPath, bytes, begunBytes }]
+      records += await verify(join(copy.path, 'data'), seen, random, `loss ${loss}`)
       copy.unmount()
     }
     // The last one is where the machine comes back; with or without a look at it the next process goes on there.
-    const last = snapshots.at(-1) as { image: string; bytes: number }
-    sources.push({ path: ackPath, bytes: last.bytes })
-    disk = last.image
+    const { image, ...last } = snapshots.at(-1) as { image: string; bytes: number; begunBytes: number }
+    sources.push({ path: ackPath, ...last })
+    disk = image
     if (loss < LOSSES - 1 && random.chance(0.5)) continue
     const copy = rig.mount(disk)
     records += await verify(join(copy.path, 'data'), sources, random, `loss ${loss}, the last image`)

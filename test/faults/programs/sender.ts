@@ -28,6 +28,8 @@ export interface SendPlan {
   readonly senders?: number
   /** So many threads of the engine, drawn by chance, are terminated at random moments; failures may follow or not. */
   readonly terminations?: number
+  /** Failpoints act in threads that start later as well, as that of a repair does. */
+  readonly keepFailpoints?: boolean
 }
 
 /** Every thread of the engine that has begun to work: its pools do not survive one that dies while it starts. */
@@ -67,7 +69,7 @@ const engine = await Millrace.open(
   },
 )
 // Threads that take the place of others copy this process's environment: what dies at a failpoint does so once.
-delete process.env['MILLRACE_FAILPOINTS']
+if (plan.keepFailpoints !== true) delete process.env['MILLRACE_FAILPOINTS']
 if (!(await engine.admin.listTopics()).includes(plan.topic)) {
   await engine.admin.createTopic({ topic: plan.topic, partitions: plan.partitions, config: plan.config })
   log.write(`created ${plan.topic}`)

@@ -58,7 +58,11 @@ export interface AckBook {
 export interface AckSource {
   readonly path: string
   readonly bytes?: number
+  /** A picture that was taken between `bytes` and this many may show what was about to be done up to here. */
+  readonly begunBytes?: number
 }
+
+const BEGINNINGS: readonly string[] = ['trim', 'dropping']
 
 /** Several logs read one after the other tell one story. */
 export function readAckBook(...sources: readonly AckSource[]): AckBook {
@@ -72,14 +76,26 @@ export function readAckBook(...sources: readonly AckSource[]): AckBook {
     topics: new Map(),
     events: [],
   }
-  for (const { path, bytes } of sources) {
-    const text = readFileSync(path).subarray(0, bytes).toString('latin1')
-    for (const line of text.slice(0, text.lastIndexOf('\n') + 1).split('\n')) if (line !== '') note(book, line)
+  for (const { path, bytes, begunBytes } of sources) {
+    const all = readFileSync(path)
+    for (const line of wholeLines(all.subarray(0, bytes))) note(book, line)
+    for (const line of wholeLines(all.subarray(0, begunBytes ?? bytes))) {
+      if (BEGINNINGS.includes(line.split(' ')[0] as string)) note(book, line, true)
+    }
   }
   return book
 }
 
-function note(book: AckBook, line: string): void {
+function wholeLines(bytes: Buffer): string[] {
+  const text = bytes.toString('latin1')
+  return text
+    .slice(0, text.lastIndexOf('\n') + 1)
+    .split('\n')
+    .filter(line => line !== '')
+}
+
+/** @param again the line may have been noted before: what came of it stays */
+function note(book: AckBook, line: string, again = false): void {
   const [kind, name = '', a, b, c] = line.split(' ')
   const raise = (map: Map<string, number>): unknown =>
     map.set(`${name}/${a}`, Math.max(map.get(`${name}/${a}`) ?? 0, Number(b)))
@@ -90,6 +106,7 @@ function note(book: AckBook, line: string): void {
   else if (kind === 'trim') raise(book.trims)
   else if (kind === 'trimmed') raise(book.trimmed)
   else if (kind === 'created') book.topics.set(name, 'there')
+  else if (kind === 'dropping' && again && book.topics.get(name) === 'dropped') return
   else if (kind === 'dropping' || kind === 'dropped') book.topics.set(name, kind)
   else book.events.push(line.replace(/^event /, ''))
 }

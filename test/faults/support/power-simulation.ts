@@ -12,10 +12,12 @@ import {
   lastOffsetOf,
   parsePartitionDirectory,
   parseSegmentFileName,
+  RecordCursor,
   Region,
 } from '../../../engine/format/index.ts'
 import { Store } from '../../../engine/store/store.ts'
 import type { AckBook } from './ack-log.ts'
+import { keyOf } from './records.ts'
 
 const SECTOR_BYTES = 512
 const ZEROS = Buffer.alloc(SECTOR_BYTES)
@@ -54,10 +56,32 @@ async function flushedOffsets(
   await store.close()
   for (const { stream, first, end, baseOffset } of book.acks) {
     const [, , topic, partition] = stream.split('/')
-    if (baseOffset >= 0 && durable.has(topic as string)) raise(`${topic}/${partition}`, baseOffset + end - first)
+    const name = `${topic}/${partition}`
+    if (!durable.has(topic as string)) continue
+    if (baseOffset >= 0) raise(name, baseOffset + end - first)
+    else raise(name, (offsetsIn(directory, name).get(keyOf(stream, end - 1)) ?? -1) + 1)
   }
   for (const [name, offset] of book.ends) if (durable.has(name.split('/')[0] as string)) raise(name, offset)
   return flushed
+}
+
+const known = new Map<string, Map<string, number>>()
+
+/** Where the records of a partition lie, by their keys: who was told that all of them are safe knows no offsets. */
+function offsetsIn(directory: string, name: string): Map<string, number> {
+  const folder = join(directory, name.replace('/', '-'))
+  const found = known.get(folder) ?? new Map<string, number>()
+  if (known.has(folder)) return found
+  known.set(folder, found)
+  const cursor = new RecordCursor()
+  for (const file of readdirSync(folder).filter(each => each.endsWith('.log'))) {
+    const region = Region.of(readFileSync(join(folder, file)))
+    for (let at = 0; checkBatch(region, at, region.length) === undefined; at += batchBytes(region.view, at)) {
+      cursor.reset(region, at)
+      while (cursor.next()) found.set(Buffer.from(cursor.key() ?? []).toString('latin1'), cursor.offset)
+    }
+  }
+  return found
 }
 
 function tearPartition(folder: string, flushedOffset: number, random: Random): void {
