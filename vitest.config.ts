@@ -11,6 +11,7 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     exclude: isFaultRun ? [] : OWN_COMMAND.map(name => `test/faults/${name}.test.ts`),
     globalSetup: 'test/warm-up.ts',
+    setupFiles: ['test/seed.ts'],
     pool: 'forks',
     maxWorkers: 2,
     testTimeout: 60_000,

@@ -170,14 +170,15 @@ export class SegmentReader {
     return this.sound(window.region, at, position) ? { region: window.region, at } : undefined
   }
 
-  /** True when the batch at `at` is sound; checked once per batch. */
+  /** True when the batch at `at` is sound; its checksum is looked at once. */
   sound(region: Region, at: number, position: number): boolean {
     const granule = Math.floor(position / CHECKED_GRANULE)
     const checked = this.#checkedBits(position)
     const bit = 1 << (granule & 7)
-    if (((checked[granule >>> 3] as number) & bit) !== 0) return true
-    if (checkBatch(region, at, region.length, this.#checkCrc) !== undefined) return false
-    checked[granule >>> 3] = (checked[granule >>> 3] as number) | bit
+    // A walk that lost its way may be within a granule of a batch that was checked: then the bit says nothing about these bytes.
+    const known = ((checked[granule >>> 3] as number) & bit) !== 0
+    if (checkBatch(region, at, region.length, this.#checkCrc && !known) !== undefined) return false
+    if (!known) checked[granule >>> 3] = (checked[granule >>> 3] as number) | bit
     return true
   }
 

@@ -6,7 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { afterAll, afterEach, describe, expect, test } from 'vitest'
 import { Random, testSeed } from '../../../engine/base/random.ts'
 import { RecordCursor } from '../../../engine/format/record.ts'
-import { batchBytes, encodeBatch, type RecordInput } from '../../../engine/format/record-batch.ts'
+import { BATCH, batchBytes, encodeBatch, type RecordInput } from '../../../engine/format/record-batch.ts'
 import { Region } from '../../../engine/format/region.ts'
 import { newReadHint, type PartitionReader } from '../../../engine/log/partition-reader.ts'
 import { SegmentIndexWriter } from '../../../engine/log/segment-index.ts'
@@ -225,6 +225,35 @@ describe('damage', () => {
     expect(reader.fetch(0, 1_000_000, hint)?.nextOffset).toBe(2) // what is sound comes first
     expect(() => reader.fetch(2, 1_000_000, hint)).toThrow(expect.objectContaining({ code, details }))
     expect(reader.fetch(3, 1_000_000, newReadHint())?.nextOffset).toBe(5)
+  })
+
+  test('in a length that was read before leads nobody astray, wherever the walk lands', () => {
+    const fixture = start()
+    const batches = 8
+    // As a header, the end of such a value has a small offset and a length far below zero.
+    const value = Buffer.alloc(100)
+    value.writeInt32BE(-(2 ** 31), 92)
+    for (let i = 0; i < batches; i++) fixture.append([{ timestamp: START_MS, value }])
+    const path = fixture.logPath(0)
+    const sound = readFileSync(path)
+    const size = fixture.batches[0]?.bytes.length as number
+    const lengthAt = size * 2 + BATCH.batchLengthAt
+    const length = sound.readInt32BE(lengthAt)
+    for (let by = -60; by <= 60; by++) {
+      if (by === 0) continue
+      const reader = fixture.reader()
+      expect(scan(reader, 0, 1)).toHaveLength(batches) // every batch has been read and checked
+      const damaged = Buffer.from(sound)
+      damaged.writeInt32BE(length + by, lengthAt)
+      writeFileSync(path, damaged, { flag: 'r+' })
+      for (let offset = 3; offset < batches; offset++) {
+        expect(reader.seekOffset(offset)?.offset, `${by}`).toBe(offset)
+        expect(reader.fetch(offset, 1, newReadHint())?.nextOffset, `${by}`).toBe(offset + 1)
+      }
+      expect(() => reader.seekOffset(2), `${by}`).toThrow(expect.objectContaining({ code: 'CORRUPT_BATCH' }))
+      writeFileSync(path, sound, { flag: 'r+' })
+      reader.unmap()
+    }
   })
 })
 
