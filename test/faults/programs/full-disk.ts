@@ -32,8 +32,10 @@ const config = {
 }
 const warnings: string[] = []
 const BATCH = 400
-/** How long the engine may take to notice that there is room again. */
-const BACK_MS = 5_000
+/** How long the engine may take to notice that there is room again; below the caller's minute, on a busy machine as well. */
+const BACK_MS = 15_000
+/** More files than the disk takes behind them: each segment may still lack both indexes when it is full. */
+const BALLAST_FILES = 160
 
 const ballast = join(plan.mount, 'ballast')
 mkdirSync(ballast, { recursive: true })
@@ -105,6 +107,22 @@ async function sendUntilItWorks(producer: Producer, topic: string, sends = 20): 
   for (let i = 0; i < sends; i++) assert.equal(await send(producer, topic), undefined)
 }
 
+/**
+ * The same where the engine makes the room: files go one by one, as the indexer lets go of them, so a send may meet the full
+ * disk once more. In the end that many in a row have to work.
+ */
+async function sendUntilItGoesOn(producer: Producer, topic: string, sends = 20): Promise<void> {
+  const endMs = performance.now() + BACK_MS
+  for (let inARow = 0; inARow <= sends; ) {
+    const code = await send(producer, topic)
+    inARow = code === undefined ? inARow + 1 : 0
+    if (code === undefined) continue
+    assert.equal(code, 'DISK_FULL')
+    assert.ok(performance.now() < endMs, `appends did not go on within ${BACK_MS} ms after room was made`)
+    await pause(20)
+  }
+}
+
 /** Reads everything from the start, and looks some of it up. */
 async function readAll(engine: Millrace, topic: string): Promise<number> {
   let next = 0
@@ -122,10 +140,14 @@ async function readAll(engine: Millrace, topic: string): Promise<number> {
   return next
 }
 
-/** Retention stands back while the indexer is at work, and comes again. */
+/** Retention stands back while the indexer is at work, and comes again by itself: then a later call has nothing to do. */
 async function retainLess(engine: Millrace): Promise<void> {
+  const logStart = async (): Promise<number> =>
+    (await engine.admin.describeTopic('events')).partitions[0]?.logStartOffset as number
+  const before = await logStart()
   const endMs = performance.now() + BACK_MS
-  while ((await engine.admin.applyRetention()) === 0) {
+  await engine.admin.applyRetention()
+  while ((await logStart()) === before) {
     assert.ok(performance.now() < endMs, `retention removed nothing within ${BACK_MS} ms`)
     await pause(10)
   }
@@ -194,14 +216,14 @@ const scenarios: Record<string, () => Promise<void>> = {
     log.write(`trim events 0 ${highWatermark >> 1}`)
     await engine.admin.deleteRecords('events', 0, highWatermark >> 1)
     log.write(`trimmed events 0 ${highWatermark >> 1}`)
-    await sendUntilItWorks(producer, 'events')
+    await sendUntilItGoesOn(producer, 'events')
 
     await sendUntilFull(producer, 'events')
     log.write(`trim events 0 ${Number.MAX_SAFE_INTEGER}`)
     await engine.admin.alterConfig('events', { 'retention.bytes': 4 * 1024 * 1024 })
     await retainLess(engine)
     await engine.admin.alterConfig('events', { 'retention.bytes': -1 })
-    await sendUntilItWorks(producer, 'events')
+    await sendUntilItGoesOn(producer, 'events')
 
     await createTopic(engine, 'others')
     await sendUntilFull(producer, 'others')
@@ -209,7 +231,7 @@ const scenarios: Record<string, () => Promise<void>> = {
     log.write('dropping events')
     await engine.admin.deleteTopic('events')
     log.write('dropped events')
-    await sendUntilItWorks(producer, 'others')
+    await sendUntilItGoesOn(producer, 'others')
     await engine.close()
   },
 
@@ -299,7 +321,7 @@ const scenarios: Record<string, () => Promise<void>> = {
     await engine.admin.createTopic({ topic: 'events', config: { ...config, 'segment.bytes': 65_536 } })
     log.write('created events')
     const producer = await engine.producer()
-    for (let i = 0; i < 60; i++) closeSync(openSync(join(ballast, `file-${i}`), 'w'))
+    for (let i = 0; i < BALLAST_FILES; i++) closeSync(openSync(join(ballast, `file-${i}`), 'w'))
     await sendUntilFull(producer, 'events')
     await readAll(engine, 'events')
     assert.equal(await rejection(engine.admin.createTopic({ topic: 'later' })), 'DISK_FULL')
