@@ -176,9 +176,12 @@ export class SegmentScan {
     this.fault = undefined
   }
 
+  /** @param leaderEpoch as it stands in a batch: damaged, it may be any number, below -1 too */
   #forgetEpochsAbove(leaderEpoch: number): void {
     this.lastEpoch = Math.min(this.lastEpoch, leaderEpoch)
-    while ((this.epochs.at(-1)?.epoch ?? -1) > this.lastEpoch) this.epochs.pop()
+    let kept = this.epochs.length
+    while (kept > 0 && (this.epochs[kept - 1] as EpochEntry).epoch > this.lastEpoch) kept -= 1
+    this.epochs.length = kept
   }
 }
 

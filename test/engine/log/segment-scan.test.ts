@@ -117,6 +117,33 @@ test('leader epochs never decrease, and the batch before can be taken back', () 
   })
 })
 
+test('a leader epoch that is no epoch is passed like any other, whatever came before', () => {
+  for (const epochs of [[], [0], [0, 1]]) {
+    const before = epochs.map((epoch, i) => ({ offset: i * 2, epoch }))
+    const from = before.length * 2
+    const { bytes, positions } = chain([
+      ...before,
+      { offset: from, epoch: -7 },
+      { offset: from + 2, epoch: -2_000_000_000 },
+      { offset: from + 4, epoch: 1 },
+    ])
+    const region = Region.of(bytes)
+    const scan = scanSegment(region, 0, bytes.length, { baseOffset: 0 })
+    const passed: (number | undefined)[] = []
+    for (let faults = 0; scan.fault !== undefined && faults < 5; faults++) {
+      const { position } = scan.fault
+      passed.push(position)
+      scan.skipTo(position, scan.nextOffset, region.view.getInt32(position + BATCH.partitionLeaderEpochAt))
+      scan.run(region, bytes.length)
+    }
+    expect(passed).toEqual(positions.slice(before.length, -1))
+    expect(scan).toMatchObject({ end: bytes.length, nextOffset: from + 6, fault: undefined })
+    expect(scan.epochs).toEqual([{ epoch: 1, startOffset: from + 4 }])
+    scan.takeLastBack()
+    expect(scan).toMatchObject({ end: positions.at(-1), epochs: [] })
+  }
+})
+
 test('a walk can stop in front of an offset', () => {
   const { bytes, positions } = chain([{ offset: 0 }, { offset: 2 }, { offset: 4 }])
   const until = (untilOffset: number) => scanSegment(Region.of(bytes), 0, bytes.length, { baseOffset: 0, untilOffset })
