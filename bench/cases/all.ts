@@ -8,6 +8,7 @@ import { lookupCases } from './lookup.ts'
 import { memoryCases } from './memory.ts'
 import { readCases } from './read.ts'
 import { recoveryCases } from './recovery.ts'
+import { verifyCases } from './verify.ts'
 
 export const engineCases: BenchCase[] = [
   ...appendCases,
@@ -16,6 +17,7 @@ export const engineCases: BenchCase[] = [
   ...lookupCases,
   ...latencyCases,
   ...recoveryCases,
+  ...verifyCases,
   ...compactCases,
   ...memoryCases,
 ]
