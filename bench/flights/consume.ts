@@ -1,7 +1,8 @@
 /** Reads the whole topic and checks every record against the flight that it was made from. Main thread. */
+
+import { Progress, type ProgressStream } from '../../client/cli/progress.ts'
 import type { Checks } from './checks.ts'
 import { addFlight, emptyTotals, sameTotals, type Totals, totalsOf } from './expected.ts'
-import { Progress, type ProgressStream } from './progress.ts'
 import { decodeAndCompare, type Subject } from './subject.ts'
 
 export interface Consumed {

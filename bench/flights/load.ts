@@ -1,8 +1,9 @@
 /** Appends every flight through the hot path: key = origin, timestamp = the flight's own time, value = Avro. Main thread. */
+
+import { Progress } from '../../client/cli/progress.ts'
 import type { Millrace } from '../../client/index.ts'
 import type { FlightCodec } from './codec.ts'
 import type { Flights } from './dataset.ts'
-import { Progress } from './progress.ts'
 
 /** Flights between two looks at the progress bar. */
 const PROGRESS_FLIGHTS = 16_384

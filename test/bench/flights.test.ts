@@ -2,8 +2,8 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { Checks } from '../../bench/flights/checks.ts'
 import { type Flights, findDataset, readFlights } from '../../bench/flights/dataset.ts'
 import { layoutOf, offsetAtOrAfter, partitionOf, sameTotals, totalsOf } from '../../bench/flights/expected.ts'
-import { Progress } from '../../bench/flights/progress.ts'
 import { busiestAirports } from '../../bench/flights/table.ts'
+import { Progress } from '../../client/cli/progress.ts'
 
 describe('the flights', () => {
   let flights: Flights

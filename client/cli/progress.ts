@@ -14,15 +14,25 @@ const QUARTERS = 4
 export class Progress {
   readonly #label: string
   readonly #total: number
+  readonly #format: (done: number) => string
   readonly #stream: ProgressStream
   readonly #startMs = performance.now()
   #drawnMs = Number.NEGATIVE_INFINITY
   #quarter = 0
 
-  /** @param total what `update` counts up to */
-  constructor(label: string, total: number, stream: ProgressStream = process.stderr) {
+  /**
+   * @param total what `update` counts up to
+   * @param format of what is done, for the text beside the bar
+   */
+  constructor(
+    label: string,
+    total: number,
+    stream: ProgressStream = process.stderr,
+    format: (done: number) => string = done => done.toLocaleString('en-US'),
+  ) {
     this.#label = label
     this.#total = total
+    this.#format = format
     this.#stream = stream
   }
 
@@ -61,6 +71,6 @@ export class Progress {
   #text(done: number): string {
     const percent = Math.floor((done / this.#total) * 100)
     const seconds = (performance.now() - this.#startMs) / 1000
-    return `${this.#label} ${percent} %, ${done.toLocaleString('en-US')} in ${seconds.toFixed(1)} s`
+    return `${this.#label} ${percent} %, ${this.#format(done)} in ${seconds.toFixed(1)} s`
   }
 }
