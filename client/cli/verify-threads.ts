@@ -9,7 +9,6 @@ import { isMissing, verifySegment } from '../../engine/log/verify-segment.ts'
 import type { SegmentToVerify, SegmentVerification } from '../../engine/log/verify-types.ts'
 import type { VerifyAnswer } from './verify-thread.ts'
 
-/** A thread pays for itself from about this many bytes on. */
 const BYTES_PER_THREAD = 64 * 2 ** 20
 const THREADS_MAX = 16
 /** Between two looks at the counter. */
@@ -25,6 +24,8 @@ export interface VerifyJobs {
   /** Of all of them, more or less. */
   readonly totalBytes: number
   readonly signal: AbortSignal
+  /** From so many bytes on a thread pays for itself; default 64 MiB. */
+  readonly bytesPerThread?: number
   /** Bytes that were read so far. */
   readonly onProgress: (bytes: number) => void
 }
@@ -35,7 +36,7 @@ export async function verifySegments(jobs: VerifyJobs): Promise<Verified[]> {
     availableParallelism(),
     THREADS_MAX,
     jobs.segments.length,
-    Math.ceil(jobs.totalBytes / BYTES_PER_THREAD),
+    Math.ceil(jobs.totalBytes / (jobs.bytesPerThread ?? BYTES_PER_THREAD)),
   )
   return threads > 1 ? verifyInThreads(jobs, threads) : verifyHere(jobs)
 }
