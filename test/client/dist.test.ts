@@ -25,9 +25,11 @@ const packageFolder = join(root, 'node_modules', 'millrace')
 afterAll(() => rmSync(root, { recursive: true, force: true }))
 
 interface PackageJson {
+  readonly version: string
   readonly exports: Readonly<Record<string, string | { readonly types: string; readonly default: string }>>
   readonly dependencies: Readonly<Record<string, string>>
   readonly files: readonly string[]
+  readonly bin: Readonly<Record<string, string>>
 }
 const packageJson = JSON.parse(readFileSync(join(project, 'package.json'), 'utf8')) as PackageJson
 
@@ -77,6 +79,7 @@ test('every subpath is there, with its types, and no TypeScript file is', () => 
   expect(files.filter(file => file.endsWith('.ts') && !file.endsWith('.d.ts'))).toEqual([])
   for (const entry of ['writer', 'flusher', 'janitor', 'indexer', 'jobs'])
     expect(files).toContain(join('workers', `${entry}.js`))
+  expect(files).toContain(join('client', 'cli', 'verify-thread.js'))
   for (const file of files.filter(name => name.endsWith('.js'))) {
     expect(readFileSync(join(packageFolder, 'dist', file), 'utf8'), file).not.toMatch(/from '\.[^']*\.ts'/)
   }
@@ -111,6 +114,26 @@ test('a service opens a directory, appends, reads, looks up, and reopens it', ()
     `,
   )
   expect(output).toBe('51 encoded UNKNOWN_TOPIC_OR_PARTITION true function function')
+})
+
+test('the command millrace works on that directory', () => {
+  const bin = join(packageFolder, packageJson.bin['millrace'] as string)
+  expect(readFileSync(bin, 'utf8')).toMatch(/^#!\/usr\/bin\/env node\n/)
+  const env: NodeJS.ProcessEnv = { ...process.env, MILLRACE_DIR: join(root, 'data') }
+  delete env['NODE_OPTIONS']
+  const millrace = (...args: string[]): string => {
+    const { stdout, stderr, status } = spawnSync(process.execPath, [bin, ...args], {
+      encoding: 'utf8',
+      timeout: 30_000,
+      env,
+    })
+    expect([status, stderr], args.join(' ')).toEqual([0, ''])
+    return stdout.trim()
+  }
+  expect(millrace('--version')).toBe(packageJson.version)
+  expect(millrace('consume', 't', '-p', '0', '--from', '-1')).toBe('encoded')
+  expect(JSON.parse(millrace('verify', '--json'))).toMatchObject({ state: 'closed', records: 51, findings: [] })
+  expect(JSON.parse(millrace('topics', 'create', 'made', '--json'))).toMatchObject({ topic: 'made', created: true })
 })
 
 test('producers work in a worker thread of the service', () => {

@@ -18,7 +18,7 @@ export type ContextOf = (command: Command) => Context
 export const json = (shape: string): Option => new Option('--json', `print JSON: ${shape}`)
 
 export const config = (text: string): Option =>
-  new Option('-c, --config <key=value>', text).argParser(repeated).default([])
+  new Option('-c, --config <key=value>', text).argParser(repeated).default([], 'none')
 
 export const from = (): Option =>
   new Option('--from <position>', 'start, end, an offset, -N before the end, or @TIME').default('start')

@@ -32,7 +32,7 @@ export function addRecords(program: Command, contextOf: ContextOf): void {
     )
     .option('-k, --key <key>', 'key of every record')
     .option('-K, --key-delimiter <text>', 'what stands between key and value in each line')
-    .option('-H, --header <name=value>', 'a header of every record; may be repeated', repeated, [])
+    .addOption(header())
     .option('-p, --partition <number>', 'partition of every record', wholeNumber(0, PARTITIONS_MAX - 1))
     .option('-T, --timestamp <ms>', 'timestamp of every record; default: the clock', wholeNumber(-1))
     .addOption(compression())
@@ -102,6 +102,11 @@ export function addRecords(program: Command, contextOf: ContextOf): void {
       (await import('../produce.ts')).importRecords(contextOf(command), topic, file, options),
     )
 }
+
+const header = (): Option =>
+  new Option('-H, --header <name=value>', 'a header of every record; may be repeated')
+    .argParser(repeated)
+    .default([], 'none')
 
 const PRODUCE_HELP = `
 Examples:
