@@ -148,7 +148,7 @@ describe('whatever is changed', () => {
   ] as const)('it is found: %s %s, up to %i bytes', ([topic, kind, changesMax]) => {
     const seed = testSeed()
     const random = new Random(seed)
-    for (let round = 0; round < 80; round++) {
+    for (let round = 0; round < 60; round++) {
       const base = basesOf(topic)[random.below(basesOf(topic).length)] as number
       const path =
         kind === 'epochs' ? join(directory, `${topic}-0`, 'leader-epoch-checkpoint') : file(topic, base, kind)
