@@ -75,7 +75,7 @@ describe('the examples of docs/CLI.md', () => {
   let printed: readonly string[]
   beforeAll(async () => {
     printed = await runSession(steps)
-  }, 120_000)
+  }, 300_000)
 
   test('all ran', () => {
     expect(steps.length).toBeGreaterThan(25)

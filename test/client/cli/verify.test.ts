@@ -5,7 +5,7 @@ import type { DirectoryState } from '../../../client/cli/verify-directory.ts'
 import { verifySegments } from '../../../client/cli/verify-threads.ts'
 import { Millrace } from '../../../client/index.ts'
 import { planFolder } from '../../../engine/log/verify-partition.ts'
-import { CommandLine, temporaryFolder } from './support/cli.ts'
+import { CommandLine, temporaryFolder, WAIT_MS } from './support/cli.ts'
 
 const folder = temporaryFolder()
 const THREADS = { writers: 1, jobThreads: 1 }
@@ -55,7 +55,7 @@ beforeAll(async () => {
   // What a process that is killed leaves is what is in its files.
   cpSync(lines.owned.directory, lines.crashed.directory, { recursive: true })
   return () => engine.close()
-}, 60_000)
+}, WAIT_MS)
 
 interface Report {
   readonly state: DirectoryState

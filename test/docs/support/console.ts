@@ -90,7 +90,7 @@ export async function runSession(steps: readonly Step[]): Promise<string[]> {
 function shell(script: string, variables: NodeJS.ProcessEnv): Promise<string> {
   return new Promise((resolve, reject) => {
     const env = { ...process.env, ...variables, LC_ALL: 'C' }
-    const child = spawn('sh', ['-c', script], { stdio: ['ignore', 'pipe', 'inherit'], env, timeout: 120_000 })
+    const child = spawn('sh', ['-c', script], { stdio: ['ignore', 'pipe', 'inherit'], env, timeout: 300_000 })
     let output = ''
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       output += text
