@@ -14,40 +14,7 @@
  * The recovery point is the offset below which everything was durable. At or above it a crash may have torn anything, and
  * nothing was promised beyond what is whole; below it nothing is ever cut, because no crash of ours can explain damage there.
  */
-import { invariant } from '../base/invariant.ts'
-
-type Fact = string | boolean
-
-/** One row: the facts it stands for, `any` where a fact does not matter. */
-export type Row<Facts extends Record<keyof Facts, Fact>, Decision extends string> = {
-  readonly [Name in keyof Facts]: Facts[Name] | 'any'
-} & { readonly decision: Decision }
-
-export interface CaseTable<Facts extends Record<keyof Facts, Fact>, Decision extends string> {
-  /** Every value that a fact may have. */
-  readonly domains: { readonly [Name in keyof Facts]: readonly Facts[Name][] }
-  readonly rows: readonly Row<Facts, Decision>[]
-}
-
-/** The rows that stand for these facts: exactly one, as the test of the tables proves. */
-export function matchingRows<Facts extends Record<keyof Facts, Fact>, Decision extends string>(
-  table: CaseTable<Facts, Decision>,
-  facts: Facts,
-): Row<Facts, Decision>[] {
-  const names = Object.keys(table.domains) as (keyof Facts)[]
-  return table.rows.filter(row => names.every(name => row[name] === 'any' || row[name] === facts[name]))
-}
-
-export function decide<Facts extends Record<keyof Facts, Fact>, Decision extends string>(
-  table: CaseTable<Facts, Decision>,
-  facts: Facts,
-): Decision {
-  const [row, ...others] = matchingRows(table, facts)
-  invariant(row !== undefined && others.length === 0, 'exactly one row of a table stands for each combination of facts')
-  return row.decision
-}
-
-const BOOLEAN = [true, false] as const
+import { BOOLEAN, type CaseTable } from '../base/case-table.ts'
 
 export interface OpenFacts {
   /** The owner closed the partition: everything is durable and nothing was under way. */

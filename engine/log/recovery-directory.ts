@@ -4,11 +4,12 @@
  */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { decide } from '../base/case-table.ts'
 import { fileError } from '../base/errors.ts'
 import { parseSegmentFileName, segmentFileName } from '../format/file-names.ts'
 import { Mapping } from '../memory/mapping.ts'
 import { EPOCH_CHECKPOINT_NAME } from './epoch-checkpoint-file.ts'
-import { decide, FILE_CASES, type FileFacts } from './recovery-cases.ts'
+import { FILE_CASES, type FileFacts } from './recovery-cases.ts'
 import {
   fileBytes,
   listDirectory,

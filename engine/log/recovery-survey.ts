@@ -2,11 +2,12 @@
  * Reads one segment as closely as recovery needs and says what is there: where its good part ends, what is damaged, and whether
  * its indexes are right. Changes nothing. Runs in janitor jobs over a mapping that the caller holds.
  */
+import { decide } from '../base/case-table.ts'
 import { baseOffsetOf, baseTimestampOf, checkBatch, leaderEpochOf } from '../format/record-batch.ts'
 import type { Region } from '../format/region.ts'
 import { TIME_ENTRY, timeEntryRelativeOffset, timeEntryTimestamp } from '../format/time-index.ts'
 import type { EpochEntry } from './epoch-checkpoint-file.ts'
-import { DEPTH_CASES, decide, FAULT_CASES } from './recovery-cases.ts'
+import { DEPTH_CASES, FAULT_CASES } from './recovery-cases.ts'
 import { checkIndex, type IndexBytes, type IndexCheck } from './recovery-index.ts'
 import { contentEnd, earlierBatchLied, findSoundBatch, isTrueGap } from './recovery-salvage.ts'
 import { type ScanFaultReason, SegmentScan } from './segment-scan.ts'

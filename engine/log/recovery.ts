@@ -11,6 +11,7 @@
  * Everything below the log end offset that is returned is durable.
  */
 import { join } from 'node:path'
+import { decide } from '../base/case-table.ts'
 import { failpoint } from '../base/failpoints.ts'
 import { invariant } from '../base/invariant.ts'
 import { SEGMENT_BYTES_MAX } from '../base/limits.ts'
@@ -29,7 +30,6 @@ import { findAsLeft } from './recovery-as-left.ts'
 import {
   BOUNDARY_CASES,
   type BoundaryFacts,
-  decide,
   INDEX_CASES,
   LOG_CASES,
   type LogFacts,
