@@ -57,3 +57,9 @@ export const AVRO_DEPTH_MAX = 512
 
 /** Items of a value's arrays that take no bytes (null, empty records), which no length bounds. */
 export const AVRO_EMPTY_ITEMS_MAX = 65_536
+
+/** Characters of a subscription pattern. It is compiled on the broker's thread, and RE2 expands counted repetitions. */
+export const TOPIC_PATTERN_CHARACTERS_MAX = 1024
+
+/** Member ids of a group that were given out and did not join yet; they cost a client one small request each. */
+export const PENDING_MEMBERS_MAX = 10_000

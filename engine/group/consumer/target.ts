@@ -1,0 +1,91 @@
+/**
+ * The target of a group of KIP-848: which topics its members subscribe to, and the division of their partitions by the
+ * assignor that most members ask for. It is computed anew whenever the group epoch rises.
+ */
+import type { TopicId } from '../../base/brands.ts'
+import type { ServerAssignor, ServerMember } from '../assignors/assignor.ts'
+import { SERVER_ASSIGNORS } from '../assignors/index.ts'
+import type { Effects } from '../effects.ts'
+import { PartitionSet } from '../partition-set.ts'
+import type { KnownTopic, TopicDirectory } from '../topic-directory.ts'
+import type { ConsumerGroup } from './group.ts'
+import type { ConsumerMember, Subscription } from './member.ts'
+
+/**
+ * Has something changed about the topics that members subscribe to? Asked after each change of a subscription, and once for
+ * each version of the directory.
+ */
+export function topicsHaveChanged(group: ConsumerGroup, directory: TopicDirectory): boolean {
+  const topics = new Set<KnownTopic>()
+  for (const member of group.members.values()) {
+    for (const topic of subscribedTopicsOf(group, member, directory)) topics.add(topic)
+  }
+  const digest = [...topics]
+    .map(({ topicId, partitions }) => `${topicId}:${partitions}`)
+    .sort()
+    .join()
+  const changed = digest !== group.topicsDigest
+  group.topicsDigest = digest
+  group.topicsVersion = directory.version
+  return changed
+}
+
+/** Computes the target for the group epoch. Members whose target changed are stored. */
+export function updateTarget(effects: Effects, group: ConsumerGroup): void {
+  const partitionsOf = new Map<TopicId, number>()
+  const members: ServerMember[] = [...group.members.values()].map(member => {
+    const topicIds = subscribedTopicsOf(group, member, effects.topics).map(({ topicId, partitions }) => {
+      partitionsOf.set(topicId, partitions)
+      return topicId
+    })
+    return { memberId: member.memberId, instanceId: member.instanceId, topicIds, target: member.target }
+  })
+  const assignor = chooseAssignor(effects, group)
+  const targets = assignor.assign(partitionsOf, members)
+  for (const member of group.members.values()) {
+    const target = targets.get(member.memberId) ?? new PartitionSet()
+    if (target.equals(member.target)) continue
+    member.target = target
+    group.touch(member)
+  }
+  group.setAssignmentEpoch(group.groupEpoch, assignor.name)
+}
+
+/** By names and pattern, each once; topics that do not exist are left out. */
+function subscribedTopicsOf(
+  group: ConsumerGroup,
+  { subscription }: ConsumerMember,
+  directory: TopicDirectory,
+): KnownTopic[] {
+  const { topicNames, topicRegex } = subscription
+  const matching = topicRegex === '' ? [] : group.pattern(topicRegex).topicsOf(directory)
+  const names = matching.length === 0 ? topicNames : new Set([...topicNames, ...matching])
+  const topics: KnownTopic[] = []
+  for (const name of names) {
+    const topic = directory.named(name)
+    if (topic !== undefined) topics.push(topic)
+  }
+  return topics
+}
+
+/** The one that most members ask for; the first of the configuration when none asks or those who do are even. */
+function chooseAssignor({ config }: Effects, group: ConsumerGroup): ServerAssignor {
+  const votes = new Map<string, number>(config.consumerAssignors.map(name => [name, 0]))
+  for (const { subscription } of group.members.values()) {
+    const choice = subscription.serverAssignor
+    if (choice !== null) votes.set(choice, (votes.get(choice) ?? 0) + 1)
+  }
+  let [winner, most] = ['', -1]
+  for (const [name, count] of votes) if (count > most) [winner, most] = [name, count]
+  return SERVER_ASSIGNORS.find(({ name }) => name === winner) ?? (SERVER_ASSIGNORS[0] as ServerAssignor)
+}
+
+/** What a change of the subscription means for the group: a new epoch or nothing. */
+export function changesAssignment(before: Subscription, after: Subscription): boolean {
+  return (
+    before.topicRegex !== after.topicRegex ||
+    before.serverAssignor !== after.serverAssignor ||
+    before.topicNames.length !== after.topicNames.length ||
+    before.topicNames.some((name, at) => name !== after.topicNames[at])
+  )
+}
