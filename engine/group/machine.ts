@@ -205,6 +205,7 @@ export class GroupMachine {
     if (memberId !== '') throw unknownMember(request)
     const fresh = new ClassicGroup(groupId, effects.now.wallMs)
     if (group !== undefined) {
+      dropConsumer(effects, group)
       fresh.inherit(group.storedMemberIds)
       fresh.hasOffsets = true
       // Whoever still thinks to be a member of the group before is of an earlier generation.
@@ -273,6 +274,7 @@ export class GroupMachine {
     if (group === undefined) throw notFound(groupId, group, '')
     if (group.members.size > 0) throw refusal('NON_EMPTY_GROUP', { groupId, members: group.members.size })
     if (group.type === 'classic') dropClassic(this.#effects, group, 'COORDINATOR_NOT_AVAILABLE')
+    else dropConsumer(this.#effects, group)
     const removed = [...group.storedMemberIds]
     this.#groups.delete(groupId)
     this.#effects.write({ type: 'store-group', groupId, group: null, members: [], removed })
@@ -285,8 +287,8 @@ export class GroupMachine {
     invariant(group !== undefined, 'a deadline goes with its group')
     if (group.type === 'consumer') {
       const member = group.members.get(memberId)
-      invariant(member !== undefined, 'a deadline goes with its member')
-      fenceMember(this.#effects, group, member)
+      if (member !== undefined) fenceMember(this.#effects, group, member)
+      else invariant(group.pending.delete(memberId), 'a deadline goes with its member')
     } else if (kind === 'join') joinTimeIsOver(this.#effects, group)
     else if (kind === 'sync') syncTimeIsOver(this.#effects, group)
     else sessionIsOver(this.#effects, group, memberId)

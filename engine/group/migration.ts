@@ -14,6 +14,7 @@ import { ConsumerMember } from './consumer/member.ts'
 import { CONSUMER_PROTOCOL_TYPE, decodeAssignment, decodeSubscription, encodeAssignment } from './consumer-protocol.ts'
 import { type Effects, refusal } from './effects.ts'
 import { PartitionSet } from './partition-set.ts'
+import { dropPending } from './pending.ts'
 
 /**
  * The KIP-848 group that a classic group becomes: same members, same ownership, its generation as their epoch. The classic
@@ -75,7 +76,7 @@ export function dropClassic(
 ): void {
   effects.cancel(classic.joinDeadline)
   effects.cancel(classic.syncDeadline)
-  for (const pending of classic.pending.values()) effects.cancel(pending)
+  dropPending(effects, classic)
   for (const member of classic.members.values()) {
     refuseJoin(effects, classic, member, code)
     refuseSync(effects, classic, member, code)
@@ -84,6 +85,7 @@ export function dropClassic(
 }
 
 export function dropConsumer(effects: Effects, group: ConsumerGroup): void {
+  dropPending(effects, group)
   for (const member of group.members.values()) {
     effects.cancel(member.session)
     effects.cancel(member.rebalance)

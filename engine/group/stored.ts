@@ -22,6 +22,8 @@ export interface StoredConsumerGroup {
   readonly groupEpoch: number
   readonly assignmentEpoch: number
   readonly assignorName: string
+  /** Of the topics that members subscribe to, so that a change while nobody looked shows. */
+  readonly topicsDigest: string
   readonly stateSinceMs: number
 }
 

@@ -6,10 +6,9 @@
  * place of the old one, and where its subscription is the same nobody else notices.
  */
 import { decide } from '../../base/case-table.ts'
-import { PENDING_MEMBERS_MAX } from '../../base/limits.ts'
 import { decodeSubscription } from '../consumer-protocol.ts'
-import { Deadline } from '../deadlines.ts'
 import { type Effects, refusal } from '../effects.ts'
+import { givePending, takePending } from '../pending.ts'
 import type { JoinGroup } from '../requests.ts'
 import { ACCEPT_CASES, JOIN_CASES, STATIC_CASES } from './cases.ts'
 import type { ClassicGroup } from './group.ts'
@@ -71,22 +70,14 @@ function joinNew(effects: Effects, group: ClassicGroup, request: JoinGroup): voi
     if (old === undefined) addMember(effects, group, memberId, request)
     else replaceStatic(effects, group, old, memberId, request)
   } else if (request.requiresMemberId) {
-    if (group.pending.size >= PENDING_MEMBERS_MAX) {
-      throw refusal('GROUP_MAX_SIZE_REACHED', { groupId: group.groupId, pendingMembers: group.pending.size })
-    }
-    const pending = new Deadline({ kind: 'session', groupId: group.groupId, memberId } as const)
-    group.pending.set(memberId, pending)
-    effects.schedule(pending, request.sessionTimeoutMs)
+    givePending(effects, group, memberId, request.sessionTimeoutMs)
     effects.refuse(token, 'MEMBER_ID_REQUIRED', { groupId: group.groupId, memberId }, memberId)
   } else addMember(effects, group, memberId, request)
 }
 
 function joinKnown(effects: Effects, group: ClassicGroup, request: JoinGroup): void {
   const { memberId, instanceId } = request
-  const pending = group.pending.get(memberId)
-  if (pending !== undefined && instanceId === null) {
-    effects.cancel(pending)
-    group.pending.delete(memberId)
+  if (instanceId === null && takePending(effects, group, memberId)) {
     addMember(effects, group, memberId, request)
     return
   }

@@ -32,11 +32,10 @@ export function prepareRebalance(effects: Effects, group: ClassicGroup): void {
     return
   }
   if (group.state === 'completing-rebalance') {
-    for (const member of group.members.values()) {
-      member.clearAssignment()
-      refuseSync(effects, group, member, 'REBALANCE_IN_PROGRESS')
-    }
+    // Assignments stay those of the last stable generation: cooperative members still own what is in them.
+    for (const member of group.members.values()) refuseSync(effects, group, member, 'REBALANCE_IN_PROGRESS')
   }
+  group.awaitingSync.clear()
   effects.cancel(group.syncDeadline)
   group.isInitialRebalance = group.state === 'empty'
   group.transition('preparing-rebalance', effects.now.wallMs)

@@ -2,6 +2,7 @@
 import { decide } from '../../base/case-table.ts'
 import type { ErrorData } from '../../base/errors.ts'
 import { type Effects, refusal, refusalData } from '../effects.ts'
+import { takePending } from '../pending.ts'
 import type { Heartbeat, LeaveGroup, OffsetCommit, SyncGroup } from '../requests.ts'
 import { COMMIT_CASES, HEARTBEAT_CASES, SYNC_CASES } from './cases.ts'
 import type { ClassicGroup } from './group.ts'
@@ -71,12 +72,7 @@ function leaveOne(
   memberId: string,
   instanceId: string | null,
 ): ErrorData | undefined {
-  const pending = group.pending.get(memberId)
-  if (pending !== undefined) {
-    effects.cancel(pending)
-    group.pending.delete(memberId)
-    return undefined
-  }
+  if (takePending(effects, group, memberId)) return undefined
   const byInstance = memberId === '' && instanceId !== null ? group.staticMember(instanceId) : undefined
   try {
     removeMember(effects, group, byInstance ?? group.memberOf(memberId, instanceId))

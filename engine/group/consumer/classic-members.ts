@@ -14,6 +14,7 @@ import {
 } from '../consumer-protocol.ts'
 import { type Effects, refusal, refusalData } from '../effects.ts'
 import { PartitionSet } from '../partition-set.ts'
+import { givePending, takePending } from '../pending.ts'
 import type { Heartbeat, JoinGroup, LeaveGroup, Protocol, SyncGroup } from '../requests.ts'
 import type { TopicDirectory } from '../topic-directory.ts'
 import type { ConsumerGroup } from './group.ts'
@@ -22,7 +23,7 @@ import type { ClassicTerms, ConsumerMember, Subscription } from './member.ts'
 import { bringUpToDate, fenceMember, refreshTopics } from './membership.ts'
 import { waitsForOthers } from './reconcile.ts'
 
-/** @throws INCONSISTENT_GROUP_PROTOCOL, GROUP_MAX_SIZE_REACHED, FENCED_INSTANCE_ID */
+/** @throws INCONSISTENT_GROUP_PROTOCOL, GROUP_MAX_SIZE_REACHED, UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID */
 export function joinAsClassic(effects: Effects, group: ConsumerGroup, request: JoinGroup): void {
   const { groupId } = group
   const { instanceId, clientId, clientHost, sessionTimeoutMs, protocols, protocolType } = request
@@ -39,6 +40,7 @@ export function joinAsClassic(effects: Effects, group: ConsumerGroup, request: J
   }
   const memberId = request.memberId === '' ? `${instanceId ?? clientId}-${effects.newId()}` : request.memberId
   if (request.memberId === '' && instanceId === null && request.requiresMemberId) {
+    givePending(effects, group, memberId, sessionTimeoutMs)
     effects.refuse(request.token, 'MEMBER_ID_REQUIRED', { groupId, memberId }, memberId)
     return
   }
@@ -112,6 +114,7 @@ export function heartbeatAsClassic(effects: Effects, group: ConsumerGroup, reque
 /** Also removes members of the new protocol where an administrator names them by instance id. */
 export function leaveAsClassic(effects: Effects, group: ConsumerGroup, request: LeaveGroup): void {
   const members = request.members.map(({ memberId, instanceId }) => {
+    if (takePending(effects, group, memberId)) return { memberId, instanceId, error: undefined }
     const byInstance = memberId === '' && instanceId !== null ? group.staticMember(instanceId) : undefined
     let error: ErrorData | undefined
     try {
@@ -164,7 +167,11 @@ function findClassicJoining(
   memberId: string,
 ): ConsumerMember | undefined {
   const { instanceId } = request
-  if (instanceId === null) return group.members.get(memberId)
+  if (instanceId === null) {
+    if (request.memberId === '' || takePending(effects, group, memberId)) return undefined
+    // Whoever was a member once has to hear that it is none any more, or it would keep what it owned.
+    return group.member(memberId)
+  }
   const holder = group.staticMember(instanceId)
   if (holder?.memberId === memberId) return holder
   checkUnused(group, memberId)

@@ -8,7 +8,8 @@
  */
 import type { TopicId } from '../../base/brands.ts'
 import { invariant } from '../../base/invariant.ts'
-import { type Effects, refusal } from '../effects.ts'
+import type { Deadline } from '../deadlines.ts'
+import { type Due, type Effects, refusal } from '../effects.ts'
 import type { PartitionSet } from '../partition-set.ts'
 import type { StoredConsumerGroup, StoredConsumerMember, StoredMember } from '../stored.ts'
 import { TopicPattern } from '../topic-pattern.ts'
@@ -20,6 +21,8 @@ export class ConsumerGroup {
   readonly type = 'consumer'
   readonly groupId: string
   readonly members = new Map<string, ConsumerMember>()
+  /** Ids that were given to members of the classic protocol and did not join yet; each has its time. */
+  readonly pending = new Map<string, Deadline<Due>>()
   groupEpoch = 0
   assignmentEpoch = 0
   assignorName = ''
@@ -176,8 +179,9 @@ export class ConsumerGroup {
       const member = this.members.get(memberId)
       if (member !== undefined) members.push(member.store())
     }
-    const { groupEpoch, assignmentEpoch, assignorName, stateSinceMs } = this
-    const group: StoredConsumerGroup = { type: 'consumer', groupEpoch, assignmentEpoch, assignorName, stateSinceMs }
+    const { groupEpoch, assignmentEpoch, assignorName, topicsDigest, stateSinceMs } = this
+    const header = { groupEpoch, assignmentEpoch, assignorName, topicsDigest, stateSinceMs }
+    const group: StoredConsumerGroup = { type: 'consumer', ...header }
     effects.write({ type: 'store-group', groupId: this.groupId, group, members, removed: [...this.#removed] })
     this.#headerChanged = false
     this.#changed.clear()
@@ -228,6 +232,7 @@ export class ConsumerGroup {
     group.groupEpoch = stored.groupEpoch
     group.assignmentEpoch = stored.assignmentEpoch
     group.assignorName = stored.assignorName
+    group.topicsDigest = stored.topicsDigest
     group.#changed.clear()
     return group
   }

@@ -2,6 +2,7 @@
  * The target of a group of KIP-848: which topics its members subscribe to, and the division of their partitions by the
  * assignor that most members ask for. It is computed anew whenever the group epoch rises.
  */
+import { hash } from 'node:crypto'
 import type { TopicId } from '../../base/brands.ts'
 import type { ServerAssignor, ServerMember } from '../assignors/assignor.ts'
 import { SERVER_ASSIGNORS } from '../assignors/index.ts'
@@ -20,10 +21,8 @@ export function topicsHaveChanged(group: ConsumerGroup, directory: TopicDirector
   for (const member of group.members.values()) {
     for (const topic of subscribedTopicsOf(group, member, directory)) topics.add(topic)
   }
-  const digest = [...topics]
-    .map(({ topicId, partitions }) => `${topicId}:${partitions}`)
-    .sort()
-    .join()
+  const lines = [...topics].map(({ topicId, partitions }) => `${topicId}:${partitions}`).sort()
+  const digest = hash('sha256', lines.join(), 'base64')
   const changed = digest !== group.topicsDigest
   group.topicsDigest = digest
   group.topicsVersion = directory.version
