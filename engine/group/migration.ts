@@ -10,7 +10,7 @@ import { beginSession, prepareRebalance, refuseJoin, refuseSync } from './classi
 import { allowsDowngrade, allowsUpgrade } from './config.ts'
 import { subscriptionIn, toNamedPartitions, toPartitionSet } from './consumer/classic-members.ts'
 import { ConsumerGroup } from './consumer/group.ts'
-import { ConsumerMember } from './consumer/member.ts'
+import { ConsumerMember, type CurrentAssignment } from './consumer/member.ts'
 import { CONSUMER_PROTOCOL_TYPE, decodeAssignment, decodeSubscription, encodeAssignment } from './consumer-protocol.ts'
 import { type Effects, refusal } from './effects.ts'
 import { PartitionSet } from './partition-set.ts'
@@ -68,6 +68,15 @@ export function finishUpgrade(effects: Effects, classic: ClassicGroup, group: Co
   }
 }
 
+/** What a member has, and what it was told to give up and may still have. */
+function mayOwn({ assigned, pendingRevocation }: CurrentAssignment): PartitionSet {
+  const all = assigned.filter(() => true)
+  pendingRevocation.forEach((topicId, partition) => {
+    all.add(topicId, partition)
+  })
+  return all
+}
+
 /** Nothing of the group is to happen any more; what waits is refused. */
 export function dropClassic(
   effects: Effects,
@@ -118,7 +127,7 @@ export function downgrade(effects: Effects, group: ConsumerGroup): ClassicGroup 
     })
     member.assignment = encodeAssignment({
       version: subscriptionIn(terms.protocols)?.version ?? 0,
-      partitions: toNamedPartitions(current.assigned, effects.topics),
+      partitions: toNamedPartitions(mayOwn(current), effects.topics),
       userData: null,
     })
     classic.generationId = Math.max(classic.generationId, current.memberEpoch)
