@@ -1,6 +1,7 @@
 /**
  * What one fetch of a reader brought: whole record batches of one partition, as views onto the mapped log. Records before
- * the offset that was asked for, at or behind the reader's end, and control records are left out.
+ * the offset that was asked for, at or behind the reader's end, control records, and with `read_committed` those of aborted
+ * transactions are left out.
  */
 
 import { type BatchFeed, RecordCursor } from '../engine/format/record.ts'
@@ -13,6 +14,7 @@ import {
   recordCountOf,
 } from '../engine/format/record-batch.ts'
 import type { Region } from '../engine/format/region.ts'
+import type { AbortedTransactions } from '../engine/log/aborted-transactions.ts'
 import type { FetchedBatches } from '../engine/log/partition-reader.ts'
 import { type ConsumedRecord, recordAt } from './record.ts'
 
@@ -22,14 +24,16 @@ class FetchFeed implements BatchFeed {
   readonly #end: number
   readonly #fromOffset: number
   readonly #toOffset: number
+  readonly #aborted: AbortedTransactions | undefined
   #at: number
 
-  constructor(fetched: FetchedBatches, fromOffset: number, toOffset: number) {
+  constructor(fetched: FetchedBatches, fromOffset: number, toOffset: number, aborted: AbortedTransactions | undefined) {
     this.#region = fetched.region
     this.#at = fetched.from
     this.#end = fetched.to
     this.#fromOffset = fromOffset
     this.#toOffset = toOffset
+    this.#aborted = aborted
   }
 
   nextBatch(cursor: RecordCursor): boolean {
@@ -38,6 +42,7 @@ class FetchFeed implements BatchFeed {
       const at = this.#at
       this.#at += batchBytes(view, at)
       if (isControlBatch(view, at) || recordCountOf(view, at) === 0) continue
+      if (this.#aborted?.includes(view, at) === true) continue
       cursor.reset(this.#region, at)
       const whole = baseOffsetOf(view, at) >= this.#fromOffset && lastOffsetOf(view, at) < this.#toOffset
       if (!whole && !this.#trim(cursor, at)) continue
@@ -73,6 +78,7 @@ export class ReadBatch implements Iterable<ConsumedRecord> {
   /** Of the partition when this was fetched; `highWatermark - nextOffset` is the lag. */
   readonly highWatermark: number
   readonly #fetched: FetchedBatches
+  readonly #aborted: AbortedTransactions | undefined
 
   constructor(
     topic: string,
@@ -81,6 +87,7 @@ export class ReadBatch implements Iterable<ConsumedRecord> {
     fromOffset: number,
     toOffset: number,
     highWatermark: number,
+    aborted?: AbortedTransactions,
   ) {
     this.topic = topic
     this.partition = partition
@@ -88,6 +95,7 @@ export class ReadBatch implements Iterable<ConsumedRecord> {
     this.baseOffset = fromOffset
     this.nextOffset = Math.min(fetched.nextOffset, toOffset)
     this.highWatermark = highWatermark
+    this.#aborted = aborted
   }
 
   get lastOffset(): number {
@@ -101,7 +109,7 @@ export class ReadBatch implements Iterable<ConsumedRecord> {
 
   /** Walks the records without making an object for each: `while (cursor.next()) …`. */
   cursor(): RecordCursor {
-    return new RecordCursor(new FetchFeed(this.#fetched, this.baseOffset, this.nextOffset))
+    return new RecordCursor(new FetchFeed(this.#fetched, this.baseOffset, this.nextOffset, this.#aborted))
   }
 
   [Symbol.iterator](): Iterator<ConsumedRecord, undefined> {

@@ -6,6 +6,7 @@ import { MillraceError } from '../engine/base/errors.ts'
 import { MIB } from '../engine/base/limits.ts'
 import { whole } from '../engine/broker/options.ts'
 import type { ClientPartition, ClientTopic } from '../engine/broker/topic-metadata.ts'
+import { AbortedTransactions } from '../engine/log/aborted-transactions.ts'
 import { newReadHint, type PartitionReader, type ReadHint } from '../engine/log/partition-reader.ts'
 import { ReadBatch } from './read-batch.ts'
 import { demandReader, type ReadSource } from './read-source.ts'
@@ -23,12 +24,15 @@ interface Track {
   /** Reading ends before this offset; infinite when it follows the tail. */
   toOffset: number
   wait: Promise<void> | undefined
+  /** What `read_committed` leaves out. */
+  readonly aborted: AbortedTransactions | undefined
 }
 
 export class Reader implements AsyncIterable<ReadBatch> {
   readonly #source: ReadSource
   readonly #options: ReaderOptions
   readonly #maxBytes: number
+  readonly #isCommitted: boolean
   #tracks: Track[] | undefined
   #next = 0
   #closed = false
@@ -41,6 +45,7 @@ export class Reader implements AsyncIterable<ReadBatch> {
     this.#maxBytes = whole('maxBytes', options.maxBytes ?? MIB, 1, 0x7fff_ffff)
     checkFrom(options.from ?? 'earliest')
     checkTo(options.to ?? 'end')
+    this.#isCommitted = checkIsolation(options.isolation ?? 'read_uncommitted')
     options.signal?.addEventListener('abort', () => this.close(), { once: true })
     if (options.signal?.aborted === true) this.#closed = true
   }
@@ -52,7 +57,8 @@ export class Reader implements AsyncIterable<ReadBatch> {
 
   /**
    * Batches as they come. Ends at the end that was asked for, or when the reader is closed.
-   * @throws UNKNOWN_TOPIC_OR_PARTITION, OFFSET_OUT_OF_RANGE (also when retention overtakes the reader), CORRUPT_BATCH
+   * @throws UNKNOWN_TOPIC_OR_PARTITION, OFFSET_OUT_OF_RANGE (also when retention overtakes the reader), CORRUPT_BATCH,
+   *   with read_committed CORRUPT_INDEX
    */
   async *[Symbol.asyncIterator](): AsyncGenerator<ReadBatch, undefined> {
     try {
@@ -84,8 +90,17 @@ export class Reader implements AsyncIterable<ReadBatch> {
     this.#tracks = tracks // each as it is made, so that close gives back what there is
     for (const partition of partitions ?? metadata.partitions.map(located => located.partition)) {
       const located = partitionOf(metadata, partition)
+      const aborted = this.#isCommitted ? AbortedTransactions.read(located.directory) : undefined
       const reader = demandReader(this.#source, located)
-      const track = { partition: located, reader, hint: newReadHint(), offset: 0, toOffset: 0, wait: undefined }
+      const track = {
+        partition: located,
+        reader,
+        hint: newReadHint(),
+        offset: 0,
+        toOffset: 0,
+        wait: undefined,
+        aborted,
+      }
       tracks.push(track)
       track.toOffset = this.#end(reader)
       track.offset = startOf(reader, this.#options.from ?? 'earliest')
@@ -115,7 +130,7 @@ export class Reader implements AsyncIterable<ReadBatch> {
         track.offset = fetched.nextOffset // what was there is compacted away
         continue
       }
-      const batch = new ReadBatch(topic, partition, fetched, track.offset, limit, highWatermark)
+      const batch = new ReadBatch(topic, partition, fetched, track.offset, limit, highWatermark, track.aborted)
       track.offset = batch.nextOffset
       return batch
     }
@@ -185,6 +200,13 @@ function checkTo(to: ReadTo): void {
   const { offset } = Object(to) as { offset?: number }
   if (!Number.isSafeInteger(offset))
     throw new MillraceError('INVALID_ARGUMENT', { argument: 'to', value: String(offset) })
+}
+
+/** True for read_committed. */
+function checkIsolation(isolation: string): boolean {
+  if (isolation === 'read_committed') return true
+  if (isolation === 'read_uncommitted') return false
+  throw new MillraceError('INVALID_ARGUMENT', { argument: 'isolation', value: String(isolation) })
 }
 
 function startOf(reader: PartitionReader, from: ReadFrom = 'earliest'): number {

@@ -76,6 +76,11 @@ export interface ReaderOptions {
    * again by readers of the same thread.
    */
   readonly checkCrc?: boolean
+  /**
+   * Whether records of aborted transactions are read, as Kafka's `isolation.level`; default 'read_uncommitted': they are. There are
+   * such records only in topics that Apache Kafka wrote and `admin.adoptTopic` took in.
+   */
+  readonly isolation?: 'read_uncommitted' | 'read_committed'
   /** Ends a wait at the tail and the iteration. */
   readonly signal?: AbortSignal
 }

@@ -5,7 +5,7 @@
  * First the dirty part of the log is walked and the latest offset of each key noted, as far as the memory that it is given goes;
  * what does not fit is left to another run. Then every segment up to there is rewritten without the records that a later one
  * replaces. Offsets never move. A tombstone stays until `delete.retention.ms` after the first compaction that met it. Small
- * neighbours become one segment. Control batches stay as they are, and so does the header of a producer's last batch,
+ * neighbours become one segment. Records of aborted transactions go. Control batches stay as they are, and so does the header of a producer's last batch,
  * which says what sequence it has come to.
  */
 import { closeSync, fdatasyncSync, openSync, writeSync } from 'node:fs'
@@ -30,6 +30,7 @@ import {
 import type { Region } from '../format/region.ts'
 import { TIME_ENTRY } from '../format/time-index.ts'
 import { Mapping } from '../memory/mapping.ts'
+import { AbortedTransactions } from './aborted-transactions.ts'
 import type { PlannedSegment } from './compaction-plan.ts'
 import { KeyMap } from './key-map.ts'
 import type { SegmentInfo } from './recovery-types.ts'
@@ -96,6 +97,8 @@ class Compaction {
   /** Offset of the last batch of each producer that is still known. */
   readonly #producers = new Map<number, number>()
   readonly #filter = new BatchFilter()
+  /** Their records count for nothing. */
+  readonly #aborted: AbortedTransactions | undefined
   readonly #swaps: SwapOrder[] = []
   #readBytes = 0
   #writtenBytes = 0
@@ -104,6 +107,7 @@ class Compaction {
   constructor(request: CompactionRequest) {
     this.#request = request
     this.#abort = new Int32Array(request.abort)
+    this.#aborted = AbortedTransactions.read(request.directory)
     this.#map = new KeyMap(request.bufferBytes, Math.floor(Math.random() * 2 ** 31))
   }
 
@@ -158,6 +162,7 @@ class Compaction {
       const { view } = region
       if (isControlBatch(view, at) || lastOffsetOf(view, at) < this.#request.firstDirtyOffset) return true
       this.#noteProducer(region, at)
+      if (this.#aborted?.includes(view, at) === true) return true
       const wasEmpty = this.#map.size === 0 // then no further memory will ever do, and what fits is all there is
       cursor.reset(region, at)
       if (!this.#noteKeysUnder(cursor, viewOf(cursor, region)) && !wasEmpty) full = baseOffsetOf(view, at)
@@ -244,9 +249,10 @@ class Compaction {
     const { nowMs, deleteRetentionMs } = this.#request
     const tombstonesGo = hasDeleteHorizon(view, at) && baseTimestampOf(view, at) <= nowMs
     const isLastOfProducer = this.#producers.get(producerIdOf(view, at)) === lastOffsetOf(view, at)
+    const isAborted = this.#aborted?.includes(view, at) === true
     let keyView: DataView | undefined
     const keep = (cursor: RecordCursor): boolean => {
-      if (cursor.keyBytes < 0 || (tombstonesGo && cursor.valueBytes < 0)) return this.#remove()
+      if (isAborted || cursor.keyBytes < 0 || (tombstonesGo && cursor.valueBytes < 0)) return this.#remove()
       keyView ??= viewOf(cursor, region)
       return this.#map.get(keyView, cursor.keyAt, cursor.keyBytes) <= cursor.offset || this.#remove()
     }

@@ -8,7 +8,14 @@
  */
 import { type ErrorCode, isMillraceError, MillraceError } from '../base/errors.ts'
 import { RecordCursor } from '../format/record.ts'
-import { BATCH, baseOffsetOf, batchBytes, lastOffsetOf, maxTimestampOf } from '../format/record-batch.ts'
+import {
+  BATCH,
+  baseOffsetOf,
+  batchBytes,
+  isControlBatch,
+  lastOffsetOf,
+  maxTimestampOf,
+} from '../format/record-batch.ts'
 import { Region, readI64Rough } from '../format/region.ts'
 import { ERROR_CODES } from '../memory/append-channel.ts'
 import { type ControlBlock, SLOT, STATE } from '../memory/control-block.ts'
@@ -170,7 +177,7 @@ export class PartitionReader {
   }
 
   /**
-   * The record at `offset`, or the first one behind it where records were compacted away, under this reader's cursor:
+   * The record at `offset`, or the first one behind it where it was compacted away or is a transaction marker, under this reader's cursor:
    * valid until its next look-up.
    * @returns undefined at the high watermark
    * @throws OFFSET_OUT_OF_RANGE below the log start or above the log end, CORRUPT_BATCH
@@ -193,8 +200,8 @@ export class PartitionReader {
         const { region, at } = segment.batchAt(position)
         if (baseOffsetOf(region.view, at) >= highWatermark) return undefined
         this.#cursor.reset(region, at)
-        if (this.#cursor.seekOffset(offset)) return this.#cursor
-        position = this.#behind(segment, region, at, position) // its last records were compacted away
+        if (!isControlBatch(region.view, at) && this.#cursor.seekOffset(offset)) return this.#cursor
+        position = this.#behind(segment, region, at, position) // a marker, or its last records were compacted away
       }
       return undefined
     })
@@ -230,7 +237,7 @@ export class PartitionReader {
     for (let position = positionOf(segment, from); position < segment.sizeBytes; ) {
       const { region, at } = segment.batchAt(position)
       if (baseOffsetOf(region.view, at) >= highWatermark) return highWatermark
-      if (maxTimestampOf(region.view, at) >= timestamp) {
+      if (maxTimestampOf(region.view, at) >= timestamp && !isControlBatch(region.view, at)) {
         cursor.reset(region, at)
         while (cursor.seekTimestamp(timestamp)) {
           if (cursor.offset >= from) return cursor.offset
