@@ -2,6 +2,7 @@
 
 import { MillraceError } from '../engine/base/errors.ts'
 import { TOPIC_PARTITIONS_MAX } from '../engine/base/limits.ts'
+import type { AdoptedTopic } from '../engine/broker/adoption.ts'
 import type { Broker } from '../engine/broker/broker.ts'
 import type { CompactionSummary } from '../engine/broker/compactor.ts'
 import { whole } from '../engine/broker/options.ts'
@@ -38,11 +39,28 @@ export class Admin {
   /**
    * Creates a topic; it takes records when this resolves.
    * @returns the topic's id, a UUID
-   * @throws INVALID_TOPIC_NAME, TOPIC_ALREADY_EXISTS, INVALID_PARTITIONS, INVALID_CONFIG, DISK_FULL, IO_ERROR
+   * @throws INVALID_TOPIC_NAME, TOPIC_ALREADY_EXISTS, INVALID_PARTITIONS, INVALID_CONFIG, DISK_FULL, IO_ERROR, INVALID_ARGUMENT when
+   *   its folder holds records that the engine does not know
    */
   async createTopic(spec: TopicSpec): Promise<{ topicId: string }> {
     const { topic, partitions = 1, config = {} } = spec
     return { topicId: await this.#broker.createTopic(topic, partitions, config) }
+  }
+
+  /**
+   * Takes in a topic that something else wrote, such as Apache Kafka: its folders `<topic>-0`, `<topic>-1`, … were put into the data
+   * directory, with the engine open or closed. Every batch is read first; a folder that cannot be served is refused as it is.
+   * Afterwards the log goes on under a new leader epoch. The topic keeps the id in Kafka's `partition.metadata`.
+   * @param spec.config as for a new topic: Kafka keeps it elsewhere. A compacted topic should stay one
+   * @returns the topic's id, and how many partitions were found
+   * @throws DIRECTORY_NOT_FOUND without a folder, INVALID_PARTITIONS when one is missing in between, TOPIC_ALREADY_EXISTS,
+   *   INVALID_TOPIC_NAME, INVALID_CONFIG, INVALID_ARGUMENT when the folders are of several topics, UNSUPPORTED_FORMAT for batches older
+   *   than magic 2 and for a transaction that has not ended, CORRUPT_BATCH, CORRUPT_INDEX, DISK_FULL, IO_ERROR
+   * Cost: one CRC over all of it.
+   */
+  async adoptTopic(spec: Omit<TopicSpec, 'partitions'>): Promise<AdoptedTopic> {
+    const { topic, config = {} } = spec
+    return this.#broker.adoptTopic(topic, config)
   }
 
   /** Names of all topics, sorted. */

@@ -9,6 +9,7 @@ import { failpoint } from '../engine/base/failpoints.ts'
 import { segmentFileName } from '../engine/format/file-names.ts'
 import { type CompactionRequest, compactPartition } from '../engine/log/compaction.ts'
 import { writeEpochCheckpoint } from '../engine/log/epoch-checkpoint-file.ts'
+import { inspectForeignLog } from '../engine/log/foreign-log.ts'
 import type { JobRequest, JobResult, RecoverItem, RepairItem } from '../engine/log/jobs.ts'
 import { type RecoveryResult, recoverPartition, type SegmentInfo } from '../engine/log/recovery.ts'
 import { removeSegmentFiles } from '../engine/log/recovery-directory.ts'
@@ -77,6 +78,14 @@ function removeFolders(paths: readonly string[]): void {
   }
 }
 
+function inspect(directories: readonly string[]): JobResult['inspect'] {
+  try {
+    return { result: directories.map(inspectForeignLog) }
+  } catch (error) {
+    return { error: toErrorData(error, 'IO_ERROR') }
+  }
+}
+
 function compact(request: CompactionRequest): JobResult['compact'] {
   stepBack() // for good: a job's thread ends when there are no jobs
   try {
@@ -101,6 +110,8 @@ export default function runJob(job: JobRequest): JobResult[JobRequest['kind']] {
       return repair(job.item)
     case 'remove-folders':
       return removeFolders(job.paths) as undefined
+    case 'inspect':
+      return inspect(job.directories)
     case 'compact':
       return compact(job.request)
     case 'sweep':

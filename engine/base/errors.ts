@@ -106,7 +106,7 @@ export const ERRORS = {
   ),
   CORRUPT_INDEX: spec(
     'An index file is damaged.',
-    'Reopen the directory: the index is rebuilt from the log.',
+    'Reopen the directory: the index is rebuilt from the log. Restore a .txnindex file, which only Apache Kafka writes.',
     true,
     56,
   ),
@@ -285,7 +285,7 @@ export const ERRORS = {
   ),
   UNSUPPORTED_FORMAT: spec(
     'The batch has a format that is not served.',
-    'Write record batches of magic 2 with offsets and timestamps below 2^53.',
+    'Write record batches of magic 2 with offsets and timestamps below 2^53. Let Kafka end its transactions first.',
     false,
     43,
   ),

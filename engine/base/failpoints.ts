@@ -27,6 +27,8 @@ export const FAILPOINTS = [
   'compaction-after-swap',
   'compaction-within-swap', // some of the replaced segments are set aside
   'compaction-before-index',
+  'adopt-before-store',
+  'adopt-after-store',
   'close-before-marker',
 ] as const
 

@@ -4,10 +4,8 @@
  * readers talk to the writers and the mapped files themselves.
  */
 import { EventEmitter } from 'node:events'
-import { readdirSync, renameSync } from 'node:fs'
-import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
-import { fileError, fromErrorData, isMillraceError, MillraceError } from '../base/errors.ts'
+import { fromErrorData, isMillraceError, MillraceError } from '../base/errors.ts'
 import { checkTopicName } from '../format/file-names.ts'
 import type { DetachedPartition, WorkerEvent } from '../log/mail.ts'
 import type { PartitionLocation } from '../log/partition-reader.ts'
@@ -19,9 +17,11 @@ import type { CheckpointEntry } from '../store/checkpoints.ts'
 import type { ClampedOffset } from '../store/offsets.ts'
 import { Store } from '../store/store.ts'
 import type { NamedTopic } from '../store/topics.ts'
+import { type AdoptedTopic, adoptFolders, demandNoRecords } from './adoption.ts'
 import { bootId } from './boot-id.ts'
 import { Checkpointing } from './checkpointing.ts'
 import { type CompactionSummary, Compactor } from './compactor.ts'
+import { deletedFolders, renameDeleted } from './deleted-folders.ts'
 import { DirectoryLock } from './directory-lock.ts'
 import type { ResolvedOptions } from './options.ts'
 import { cleanedOf, type HostedPartition, Partitions, type PartitionToOpen } from './partitions.ts'
@@ -42,8 +42,6 @@ export interface BrokerEvents {
   /** Something failed that does not affect records, such as an index entry that a full disk had no room for. */
   warning: [error: MillraceError]
 }
-
-const DELETED_SUFFIX = '-delete'
 
 /** Of the recovery after a writer died. Only the death of further threads makes one fail. */
 const RECOVERY_ATTEMPTS = 10
@@ -121,7 +119,8 @@ export class Broker extends EventEmitter<BrokerEvents> {
   async #start(): Promise<void> {
     const clean = this.store.takeCleanShutdown() !== undefined
     const topics = this.store.topics.list()
-    await this.#removeDeleted()
+    const deleted = deletedFolders(this.directory)
+    if (deleted.length > 0) await this.#threads.runJob({ kind: 'remove-folders', paths: deleted })
     const list = topics.flatMap(topic => this.#toOpen(topic, 0))
     const hosted = await this.#partitions.open(list, clean)
     for (const partition of hosted) this.#list(partition)
@@ -167,6 +166,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
     return this.#administer(async () => {
       checkTopicName(topic)
       const checked = checkTopicConfigs(config)
+      demandNoRecords(this.directory, topic, 0, partitions)
       await this.#withdraw(topic) // left over when an earlier creation or deletion could not be finished
       const created = this.store.topics.create(topic, partitions, checked)
       try {
@@ -180,6 +180,19 @@ export class Broker extends EventEmitter<BrokerEvents> {
     })
   }
 
+  /** Takes a topic in whose folders something else has put into the directory: see `adoption.ts`. */
+  adoptTopic(topic: string, config: Readonly<Record<string, string | number | boolean>>): Promise<AdoptedTopic> {
+    return this.#administer(async () => {
+      checkTopicName(topic)
+      await this.#withdraw(topic)
+      const { store, directory } = this
+      const on = { directory, store, partitions: this.#partitions, threads: this.#threads }
+      const { topicId, hosted } = await adoptFolders(on, topic, checkTopicConfigs(config))
+      this.#listAll(hosted)
+      return { topicId, partitions: hosted.length }
+    })
+  }
+
   /** @throws UNKNOWN_TOPIC_OR_PARTITION, INVALID_PARTITIONS, DISK_FULL, IO_ERROR */
   createPartitions(topic: string, partitions: number): Promise<void> {
     return this.#administer(async () => {
@@ -187,6 +200,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
       if (partitions <= before.partitions) {
         throw new MillraceError('INVALID_PARTITIONS', { topic, partitions, existing: before.partitions })
       }
+      demandNoRecords(this.directory, topic, before.partitions, partitions)
       const hosted = await this.#bringUp({ ...before, partitions }, before.partitions)
       try {
         this.store.topics.setPartitions(topic, partitions)
@@ -248,7 +262,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
       this.memory.bumpMetadataVersion()
       await this.#partitions.remove(partitions)
       // Renamed first, so that a crash before the folders are gone leaves nothing under the topic's name.
-      const paths = partitions.map(partition => this.#renameDeleted(partition))
+      const paths = partitions.map(partition => renameDeleted(this.directory, partition))
       syncDirectory(this.directory)
       const removeFolders = (): Promise<unknown> => this.#threads.runJob({ kind: 'remove-folders', paths })
       try {
@@ -260,24 +274,6 @@ export class Broker extends EventEmitter<BrokerEvents> {
       }
       await removeFolders()
     })
-  }
-
-  #renameDeleted({ directory, topicId, partition }: HostedPartition): string {
-    // By id: the topic's own name may be too long for a suffix.
-    const deleted = join(this.directory, `${topicId}-${partition}${DELETED_SUFFIX}`)
-    try {
-      renameSync(directory, deleted)
-    } catch (error) {
-      throw fileError(error, { directory })
-    }
-    return deleted
-  }
-
-  /** Folders whose topic was being deleted when the process ended. */
-  async #removeDeleted(): Promise<void> {
-    const names = readdirSync(this.directory).filter(name => name.endsWith(DELETED_SUFFIX))
-    if (names.length === 0) return
-    await this.#threads.runJob({ kind: 'remove-folders', paths: names.map(name => join(this.directory, name)) })
   }
 
   /** Raises the log start offset of a partition, to the high watermark with -1. Returns the new one; it is stored by then. */

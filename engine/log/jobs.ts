@@ -4,6 +4,7 @@
  */
 import type { ErrorData } from '../base/errors.ts'
 import type { CompactionRequest, CompactionResult } from './compaction.ts'
+import type { ForeignLog } from './foreign-log.ts'
 import type { RecoveryRequest, RecoveryResult, SegmentInfo } from './recovery-types.ts'
 
 export interface RecoverItem {
@@ -27,6 +28,8 @@ export type JobRequest =
   | { readonly kind: 'recover'; readonly items: readonly RecoverItem[] }
   | { readonly kind: 'repair'; readonly item: RepairItem }
   | { readonly kind: 'remove-folders'; readonly paths: readonly string[] }
+  /** Looks at folders that something else wrote; the first that cannot be taken in is what is told. */
+  | { readonly kind: 'inspect'; readonly directories: readonly string[] }
   | { readonly kind: 'compact'; readonly request: CompactionRequest }
   /** After compacted segments were swapped in; `refused` are the base offsets of those that were not. */
   | { readonly kind: 'sweep'; readonly directory: string; readonly refused: readonly number[] }
@@ -35,6 +38,7 @@ export interface JobResult {
   recover: readonly ({ readonly result: RecoveryResult } | { readonly error: ErrorData })[]
   repair: RecoveryResult
   'remove-folders': undefined
+  inspect: { readonly result: readonly ForeignLog[] } | { readonly error: ErrorData }
   compact: { readonly result: CompactionResult } | { readonly error: ErrorData }
   sweep: undefined
 }

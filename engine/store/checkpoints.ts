@@ -132,6 +132,13 @@ export class CheckpointStore {
     })
   }
 
+  /** Stores the checkpoints of a topic that is being created, within the transaction that is open. */
+  putWithin(entries: readonly CheckpointEntry[]): void {
+    for (const { topicId, partition, checkpoint } of entries) {
+      this.#table.put(partitionKey(topicId, partition), toStored(checkpoint))
+    }
+  }
+
   /** Forgets all partitions of a topic, within the transaction that is open. */
   removeTopic(topicId: TopicId): void {
     this.#table.removeRange(prefixRange(topicIdBytes(topicId)))

@@ -69,20 +69,25 @@ export class TopicStore {
 
   /**
    * Creates a topic, on disk when this returns.
-   * @throws TOPIC_ALREADY_EXISTS, INVALID_PARTITIONS
+   * @param topicId that of a topic which is known elsewhere; drawn when it is left out
+   * @param alongside stores what belongs to the topic, within the transaction
+   * @throws TOPIC_ALREADY_EXISTS also when another topic has the id, INVALID_PARTITIONS
    */
-  create(topic: string, partitions: number, config: Readonly<Record<string, string>> = {}): TopicMetadata {
+  create(
+    topic: string,
+    partitions: number,
+    config: Readonly<Record<string, string>> = {},
+    topicId: TopicId = randomUUID() as string as TopicId,
+    alongside: (topicId: TopicId) => void = () => undefined,
+  ): TopicMetadata {
     const key = textKey('topic', topic)
     checkPartitions(topic, partitions, 1)
-    const metadata: TopicMetadata = {
-      topicId: randomUUID() as string as TopicId,
-      partitions,
-      createdAtMs: this.#clock.nowMs(),
-      config: { ...config },
-    }
+    if (this.#live.has(topicId)) throw new MillraceError('TOPIC_ALREADY_EXISTS', { topic, topicId })
+    const metadata: TopicMetadata = { topicId, partitions, createdAtMs: this.#clock.nowMs(), config: { ...config } }
     this.#environment.transact(() => {
       if (this.#table.get(key) !== undefined) throw new MillraceError('TOPIC_ALREADY_EXISTS', { topic })
       this.#table.put(key, metadata)
+      alongside(topicId)
     })
     this.#live.add(metadata.topicId)
     return metadata

@@ -9,6 +9,7 @@ import { ATTRIBUTE } from '../../engine/format/batch-layout.ts'
 import { formatEpochCheckpoint, OFFSET_ENTRY, TIME_ENTRY } from '../../engine/format/index.ts'
 import { BATCH, encodeBatch, stampBatch } from '../../engine/format/record-batch.ts'
 import { Region } from '../../engine/format/region.ts'
+import { TRANSACTION_ENTRY } from '../../engine/format/transaction-index.ts'
 import { INDEX_LOCK, SLOT, STATE } from '../../engine/memory/control-block.ts'
 import { CONTROL_FILE } from '../../engine/memory/engine-memory.ts'
 import { SEGMENT } from '../../engine/memory/segment-table.ts'
@@ -44,6 +45,10 @@ describe('layouts', () => {
     expect(records).toBe(BATCH.headerBytes)
     const sizes = Object.fromEntries(namedTable(text, 'batch-sizes').map(([name, bytes]) => [name, numberOf(bytes)]))
     expect(sizes).toEqual({ headerBytes: BATCH.headerBytes, overheadBytes: BATCH.overheadBytes })
+  })
+
+  test('aborted transactions', () => {
+    expect(positions('TRANSACTION_ENTRY')).toEqual(fieldsAt(TRANSACTION_ENTRY))
   })
 
   test('widths of the batch fields: each ends where the next begins', () => {

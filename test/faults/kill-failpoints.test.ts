@@ -36,13 +36,18 @@ const CASES: readonly KillCase[] = [
   { point: 'close-before-marker', passesMax: 1, when: 'closing' },
 ]
 
-/** Elsewhere: a repair follows a failed flush, see flush-errors.test.ts; compaction has records with keys, see compaction-kill.test.ts. */
+/**
+ * Elsewhere: a repair follows a failed flush, see flush-errors.test.ts; compaction has records with keys, see
+ * compaction-kill.test.ts; folders are taken in by adoption-kill.test.ts.
+ */
 const ELSEWHERE: readonly Failpoint[] = [
   'repair-before-rename',
   'compaction-before-swap',
   'compaction-after-swap',
   'compaction-within-swap',
   'compaction-before-index',
+  'adopt-before-store',
+  'adopt-after-store',
 ]
 
 const LATEST_MS = 15_000
