@@ -1,4 +1,4 @@
-/** `millrace topics`: listing, creating, describing, altering, growing, trimming and deleting topics. */
+/** `millrace topics`: listing, creating, adopting, describing, altering, growing, trimming and deleting topics. */
 import { isMillraceError } from '../../engine/base/errors.ts'
 import { effectiveTopicConfig } from '../../engine/log/topic-config.ts'
 import type { Millrace } from '../millrace.ts'
@@ -48,6 +48,19 @@ export async function createTopic(context: Context, topic: string, options: Crea
       if (json === true) context.out.json({ topic, topicId, partitions: described.partitions.length, created: false })
       else context.note(`${topic} exists`)
     }
+  })
+}
+
+export async function adoptTopic(
+  context: Context,
+  topic: string,
+  options: JsonOption & { readonly config: readonly string[] },
+): Promise<void> {
+  const config = parseConfig(options.config, false)
+  await owning(context, true, async ({ admin }) => {
+    const { topicId, partitions } = await admin.adoptTopic({ topic, config })
+    if (options.json === true) context.out.json({ topic, topicId, partitions })
+    else context.note(`took in ${topic} with ${count(partitions, 'partition')}`)
   })
 }
 

@@ -6,7 +6,7 @@ import { type ContextOf, config, type JsonOption, json, PARTITIONS_MAX, partitio
 export function addTopics(program: Command, contextOf: ContextOf): void {
   const topics = program
     .command('topics')
-    .description('list, create, describe, alter, grow, trim and delete topics')
+    .description('list, create, adopt, describe, alter, grow, trim and delete topics')
     .addHelpText('after', HELP)
   topics
     .command('list')
@@ -25,6 +25,15 @@ export function addTopics(program: Command, contextOf: ContextOf): void {
     .addOption(json('{topic, topicId, partitions, created}'))
     .action(async (topic: string, options: CreateOptions, command: Command) =>
       (await import('../topics.ts')).createTopic(contextOf(command), topic, options),
+    )
+  topics
+    .command('adopt')
+    .description("take in a topic whose folders were put into the data directory, such as Apache Kafka's")
+    .argument('<topic>')
+    .addOption(config('a configuration key, as docs/API.md has them; may be repeated'))
+    .addOption(json('{topic, topicId, partitions}'))
+    .action(async (topic: string, options: JsonOption & { config: readonly string[] }, command: Command) =>
+      (await import('../topics.ts')).adoptTopic(contextOf(command), topic, options),
     )
   topics
     .command('describe')

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { CommandLine, temporaryFolder } from './support/cli.ts'
@@ -27,6 +27,20 @@ describe('topics', () => {
       { topic: 'a', topicId: expect.any(String), partitions: 1 },
       { topic: 'orders', topicId: expect.any(String), partitions: 3 },
     ])
+  })
+
+  test('adopt takes in folders that lie there, and create does not', async () => {
+    cpSync(join(cli.directory, 'a-0'), join(cli.directory, 'found-0'), { recursive: true })
+    expect(await cli.json(['topics', 'adopt', 'found', '-c', 'retention.ms=-1'])).toEqual({
+      topic: 'found',
+      topicId: expect.any(String),
+      partitions: 1,
+    })
+    expect(await cli.run(['topics', 'adopt', 'lost'])).toMatchObject({
+      exitCode: 1,
+      stderr: expect.stringContaining('DIRECTORY_NOT_FOUND'),
+    })
+    expect((await cli.run(['topics', 'delete', 'found'])).exitCode).toBe(0)
   })
 
   test('create does not do it twice', async () => {
