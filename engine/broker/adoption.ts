@@ -8,10 +8,15 @@ import { join } from 'node:path'
 import type { TopicId } from '../base/brands.ts'
 import { fileError, fromErrorData, MillraceError } from '../base/errors.ts'
 import { failpoint } from '../base/failpoints.ts'
-import { parsePartitionDirectory, parseSegmentFileName, partitionDirectory } from '../format/file-names.ts'
+import {
+  checkTopicName,
+  parsePartitionDirectory,
+  parseSegmentFileName,
+  partitionDirectory,
+} from '../format/file-names.ts'
 import { BATCH } from '../format/record-batch.ts'
 import type { ForeignLog } from '../log/foreign-log.ts'
-import { parseTopicConfig } from '../log/topic-config.ts'
+import { checkTopicConfigs, parseTopicConfig } from '../log/topic-config.ts'
 import type { CheckpointEntry } from '../store/checkpoints.ts'
 import type { Store } from '../store/store.ts'
 import type { HostedPartition, Partitions } from './partitions.ts'
@@ -23,22 +28,19 @@ export interface AdoptedTopic {
   readonly partitions: number
 }
 
-interface Engine {
-  readonly directory: string
-  readonly store: Store
-  readonly partitions: Partitions
-  readonly threads: Threads
-}
-
 /**
- * @throws DIRECTORY_NOT_FOUND, INVALID_PARTITIONS, INVALID_ARGUMENT, TOPIC_ALREADY_EXISTS, and what `inspectForeignLog` throws; the
- *   folders are as they were then
+ * @throws INVALID_TOPIC_NAME, INVALID_CONFIG, DIRECTORY_NOT_FOUND, INVALID_PARTITIONS, INVALID_ARGUMENT, TOPIC_ALREADY_EXISTS, and what
+ *   `inspectForeignLog` throws; the folders are as they were then
  */
 export async function adoptFolders(
-  { directory, store, partitions, threads }: Engine,
+  { directory, store }: { readonly directory: string; readonly store: Store },
+  partitions: Partitions,
+  threads: Threads,
   topic: string,
-  config: Readonly<Record<string, string>>,
-): Promise<{ topicId: TopicId; hosted: HostedPartition[] }> {
+  given: Readonly<Record<string, string | number | boolean>>,
+): Promise<AdoptedTopic & { readonly hosted: readonly HostedPartition[] }> {
+  checkTopicName(topic)
+  const config = checkTopicConfigs(given)
   if (store.topics.get(topic) !== undefined) throw new MillraceError('TOPIC_ALREADY_EXISTS', { topic })
   const count = countFolders(directory, topic)
   const directories = Array.from({ length: count }, (_, partition) =>
@@ -63,7 +65,7 @@ export async function adoptFolders(
     hosted = await partitions.open(list, false)
     const failure = hosted.find(partition => partition.failure !== undefined)?.failure
     if (failure !== undefined) throw failure
-    return { topicId, hosted }
+    return { topicId, partitions: count, hosted }
   } catch (error) {
     await partitions.remove(hosted) // the folders stay
     await store.topics.delete(topic)

@@ -166,7 +166,6 @@ export class Broker extends EventEmitter<BrokerEvents> {
     return this.#administer(async () => {
       checkTopicName(topic)
       const checked = checkTopicConfigs(config)
-      demandNoRecords(this.directory, topic, 0, partitions)
       await this.#withdraw(topic) // left over when an earlier creation or deletion could not be finished
       const created = this.store.topics.create(topic, partitions, checked)
       try {
@@ -183,13 +182,10 @@ export class Broker extends EventEmitter<BrokerEvents> {
   /** Takes a topic in whose folders something else has put into the directory: see `adoption.ts`. */
   adoptTopic(topic: string, config: Readonly<Record<string, string | number | boolean>>): Promise<AdoptedTopic> {
     return this.#administer(async () => {
-      checkTopicName(topic)
       await this.#withdraw(topic)
-      const { store, directory } = this
-      const on = { directory, store, partitions: this.#partitions, threads: this.#threads }
-      const { topicId, hosted } = await adoptFolders(on, topic, checkTopicConfigs(config))
+      const { hosted, ...adopted } = await adoptFolders(this, this.#partitions, this.#threads, topic, config)
       this.#listAll(hosted)
-      return { topicId, partitions: hosted.length }
+      return adopted
     })
   }
 
@@ -200,7 +196,6 @@ export class Broker extends EventEmitter<BrokerEvents> {
       if (partitions <= before.partitions) {
         throw new MillraceError('INVALID_PARTITIONS', { topic, partitions, existing: before.partitions })
       }
-      demandNoRecords(this.directory, topic, before.partitions, partitions)
       const hosted = await this.#bringUp({ ...before, partitions }, before.partitions)
       try {
         this.store.topics.setPartitions(topic, partitions)
@@ -214,6 +209,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
 
   /** Brings new partitions up: all of them, or none. */
   async #bringUp(topic: NamedTopic, from: number): Promise<HostedPartition[]> {
+    demandNoRecords(this.directory, topic.topic, from, topic.partitions)
     const hosted = await this.#partitions.open(this.#toOpen(topic, from), false)
     syncDirectory(this.directory) // the new folders, before anything in them is acknowledged
     const failure = hosted.find(partition => partition.failure !== undefined)?.failure
