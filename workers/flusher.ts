@@ -10,6 +10,7 @@ import { closeSync, fdatasyncSync, fsyncSync, ftruncateSync, openSync } from 'no
 import { MillraceError } from '../engine/base/errors.ts'
 import { failpoint } from '../engine/base/failpoints.ts'
 import type { LeftOpen, ServiceStart } from '../engine/log/mail.ts'
+import { finishProducerSnapshot } from '../engine/log/producer-snapshot-file.ts'
 import { SLOT } from '../engine/memory/control-block.ts'
 import { unmap } from '../engine/memory/libc.ts'
 import { SEGMENT } from '../engine/memory/segment-table.ts'
@@ -22,6 +23,7 @@ class FlusherLoop extends ServiceLoop {
 
   protected override order(message: ServiceMessage, answer: (reply: ServiceMessage) => void): void {
     if (message.kind === ORDER.flush) this.#flush(message, answer)
+    else if (message.kind === ORDER.snapshot) this.#snapshot(message)
     else this.#seal(message, answer)
   }
 
@@ -64,6 +66,17 @@ class FlusherLoop extends ServiceLoop {
     unmap(BigInt(message.b), message.c)
     closeSync(message.fd)
     answer(replyTo(message, 0, failure))
+  }
+
+  /** The seal that follows syncs the folder. Recovery does without a snapshot, so one that fails is only told. */
+  #snapshot(message: ServiceMessage): void {
+    const partition = this.partition(message)
+    if (partition === undefined) return
+    try {
+      finishProducerSnapshot(partition.directory, message.a)
+    } catch (error) {
+      this.warn(error)
+    }
   }
 
   #syncFolder(message: ServiceMessage, baseOffset: number | undefined): void {

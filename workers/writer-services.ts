@@ -3,7 +3,9 @@
  * decides which flushes are not worth handing over. Owned by the writer's thread.
  */
 import { systemClock } from '../engine/base/clock.ts'
+import type { ProducerSnapshotEntry } from '../engine/format/producer-snapshot.ts'
 import type { WriterStart } from '../engine/log/mail.ts'
+import { stageProducerSnapshot } from '../engine/log/producer-snapshot-file.ts'
 import { ALLOCATE_FLAG, type LogServices, type SealOrder } from '../engine/log/services.ts'
 import { SLOT } from '../engine/memory/control-block.ts'
 import { type EngineMemory, SERVICE } from '../engine/memory/engine-memory.ts'
@@ -19,6 +21,7 @@ type ServiceEnd = ReturnType<typeof writerServiceEnd>
 
 export class WriterServices implements LogServices {
   readonly #memory: EngineMemory
+  readonly #warn: (error: unknown) => void
   readonly #flusher: ServiceEnd
   readonly #janitor: ServiceEnd
   /** Orders that found their ring full, in order. */
@@ -33,8 +36,9 @@ export class WriterServices implements LogServices {
   #keptAtMs = Number.NEGATIVE_INFINITY
   #othersBusyMs = Number.NEGATIVE_INFINITY
 
-  constructor(start: WriterStart, memory: EngineMemory) {
+  constructor(start: WriterStart, memory: EngineMemory, warn: (error: unknown) => void) {
     this.#memory = memory
+    this.#warn = warn
     this.#flusher = writerServiceEnd(start.flusherRing)
     this.#janitor = writerServiceEnd(start.janitorRing)
   }
@@ -88,6 +92,17 @@ export class WriterServices implements LogServices {
   remove(slot: number, baseOffset: number): void {
     const order = { kind: ORDER.remove, slot, fd: -1, status: 0, a: baseOffset, b: 0, c: 0 }
     this.#order(this.#janitor, SERVICE.janitor, order)
+  }
+
+  snapshot(slot: number, directory: string, offset: number, entries: readonly ProducerSnapshotEntry[]): void {
+    try {
+      stageProducerSnapshot(directory, offset, entries)
+    } catch (error) {
+      this.#warn(error) // the next start reads more of the log
+      return
+    }
+    const order = { kind: ORDER.snapshot, slot, fd: -1, status: 0, a: offset, b: 0, c: 0 }
+    this.#order(this.#flusher, SERVICE.flusher, order)
   }
 
   dirty(slot: number): void {

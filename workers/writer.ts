@@ -17,6 +17,7 @@ import type { DetachedPartition, Mail, ProducerAttachment, WriterStart } from '.
 import { type AttachedProducer, PartitionHost } from '../engine/log/partition-host.ts'
 import { PartitionLog } from '../engine/log/partition-log.ts'
 import type { PartitionState } from '../engine/log/partition-state.ts'
+import { writeProducerSnapshot } from '../engine/log/producer-snapshot-file.ts'
 import { applySwap } from '../engine/log/segment-swap.ts'
 import type { TopicConfig } from '../engine/log/topic-config.ts'
 import { CHANNEL_CAPACITY, ERROR_CODES, REQUEST, WriterEnd } from '../engine/memory/append-channel.ts'
@@ -28,6 +29,7 @@ import { SlabArena } from '../engine/memory/slab-arena.ts'
 import { WakeCell } from '../engine/memory/wake-cell.ts'
 import { LATER, Mailbox } from './mailbox.ts'
 import { Placement } from './placement.ts'
+import { Removals } from './removals.ts'
 import { WriterServices } from './writer-services.ts'
 
 /** Requests of one producer per pass, so that one busy producer does not keep the others waiting. */
@@ -41,8 +43,6 @@ const PARK_HELD_BACK_MS = 10
 /** A partition that was not appended to for this long gives back what was allocated ahead of its tail. */
 const IDLE_MS = 10_000
 const TICK_MS = 500
-/** Between two tries to remove segments while the indexer is at work in their partition. */
-const REMOVAL_RETRY_MS = 0.5
 
 /** The time as of the beginning of the pass: asking the system for it takes as long as some of the work on a batch. */
 class PassClock implements Clock {
@@ -69,13 +69,12 @@ class WriterLoop {
   readonly #mailbox: Mailbox
   readonly #services: WriterServices
   readonly #entries: SegmentEntries
+  readonly #producerIdExpirationMs: number
   readonly #hosts = new Map<number, PartitionHost>()
   readonly #producers = new Map<number, AttachedProducer>()
   #producerList: AttachedProducer[] = []
   readonly #detaching = new Map<number, { reply: number | undefined; cut: boolean }>()
-  /** Partitions whose indexer kept segments from being removed, and whether retention was to be applied. */
-  readonly #heldBack = new Map<number, boolean>()
-  #nextRemovalMs = 0
+  readonly #removals = new Removals(error => this.#warn(error))
   #settle: number | undefined
   /** The engine is closing: what producers of other threads still push is refused, else a busy one would hold it open. */
   #isRefusing = false
@@ -85,7 +84,8 @@ class WriterLoop {
     this.#memory = new EngineMemory(start.memory, false, 'on release')
     this.#cell = this.#memory.cell(start.thread)
     this.#mailbox = new Mailbox(start.port as MessagePort, this.#memory, start.thread)
-    this.#services = new WriterServices(start, this.#memory)
+    this.#services = new WriterServices(start, this.#memory, error => this.#warn(error))
+    this.#producerIdExpirationMs = start.producerIdExpirationMs
     this.#entries = new SegmentEntries(this.#memory.segments, start.thread, start.writers)
   }
 
@@ -116,7 +116,7 @@ class WriterLoop {
     if (this.#services.pushBacklog()) worked = true
     if (this.#flushKept()) worked = true
     this.#tick()
-    if (this.#heldBack.size > 0) this.#removeHeldBack()
+    if (this.#removals.waiting) this.#removals.retry(this.#clock, slot => this.#removable(slot))
     if (this.#detaching.size > 0) this.#finishDetaching()
     if (this.#settle !== undefined) this.#trySettle()
     for (const producer of this.#producerList) {
@@ -130,7 +130,7 @@ class WriterLoop {
   #park(): void {
     this.#cell.announce()
     if (this.#hasWork()) this.#cell.cancel()
-    else this.#cell.wait(this.#heldBack.size > 0 ? PARK_HELD_BACK_MS : PARK_MS)
+    else this.#cell.wait(this.#removals.waiting ? PARK_HELD_BACK_MS : PARK_MS)
   }
 
   #hasWork(): boolean {
@@ -314,12 +314,10 @@ class WriterLoop {
         return this.#retention(mail.nowMs)
       case 'swap-segments':
         return this.#swapSegments(this.#host(mail.slot), mail.order, mail.cleanedOffset)
-      case 'delete-records': {
-        const { log } = this.#host(mail.slot)
-        log.deleteRecordsBefore(mail.offset)
-        if (log.isRemovalHeldBack) this.#holdBack(mail.slot, false)
-        return log.logStartOffset
-      }
+      case 'delete-records':
+        return this.#host(mail.slot).log.deleteRecordsBefore(mail.offset)
+      case 'remove-below-start':
+        return this.#removeBelowStart(mail.slot)
       case 'detach':
         this.#host(mail.slot)
         this.#detaching.set(mail.slot, { reply: mail.reply, cut: mail.cut })
@@ -351,7 +349,8 @@ class WriterLoop {
   #adopt(state: PartitionState): undefined {
     invariant(!this.#hosts.has(state.slot), 'a slot holds one partition')
     const { control, segments } = this.#memory
-    const shared = { control, table: segments, entries: this.#entries, services: this.#services, clock: this.#clock }
+    const own = { entries: this.#entries, services: this.#services, clock: this.#clock }
+    const shared = { control, table: segments, ...own, producerIdExpirationMs: this.#producerIdExpirationMs }
     this.#hosts.set(state.slot, new PartitionHost(new PartitionLog(state, shared)))
   }
 
@@ -380,7 +379,10 @@ class WriterLoop {
 
   #retention(nowMs: number): number {
     let removed = 0
-    for (const host of this.#hosts.values()) removed += this.#remove(host, nowMs)
+    for (const host of this.#hosts.values()) {
+      if (this.#removable(host.log.slot) !== undefined) removed += this.#removals.apply(host, nowMs)
+      host.log.producers.expire(this.#clock.monotonicMs())
+    }
     return removed
   }
 
@@ -400,38 +402,19 @@ class WriterLoop {
     }
   }
 
-  #remove({ log, failure }: PartitionHost, nowMs: number): number {
-    if (failure !== undefined || this.#detaching.has(log.slot)) return 0
-    try {
-      let removed = log.removeBelowStart()
-      const isHeldBack = log.isRemovalHeldBack
-      if (!isHeldBack) removed += log.applyRetention(nowMs)
-      if (isHeldBack || log.isRemovalHeldBack) this.#holdBack(log.slot, true)
-      return removed
-    } catch (error) {
-      if (!(error instanceof MillraceError)) throw error
-      this.#mailbox.post({ kind: 'warning', error: toErrorData(error) }) // a full disk while rolling: the next pass tries again
-      return 0
-    }
+  #removeBelowStart(slot: number): undefined {
+    const host = this.#removable(slot)
+    if (host !== undefined) this.#removals.removeBelowStart(host)
   }
 
-  /** The indexer lets go of a partition every few milliseconds; a busy one would be kept from retention for ever. */
-  #removeHeldBack(): void {
-    const nowMs = this.#clock.monotonicMs()
-    if (nowMs < this.#nextRemovalMs) return
-    this.#nextRemovalMs = nowMs + REMOVAL_RETRY_MS
-    const heldBack = [...this.#heldBack]
-    this.#heldBack.clear()
-    for (const [slot, withRetention] of heldBack) {
-      const host = this.#hosts.get(slot)
-      if (host === undefined || host.failure !== undefined || this.#detaching.has(slot)) continue
-      if (withRetention) this.#remove(host, this.#clock.nowMs())
-      else if (host.log.removeBelowStart() === 0 && host.log.isRemovalHeldBack) this.#holdBack(slot, false)
-    }
+  /** The partition in a slot, undefined when it has stopped or is about to go. */
+  #removable(slot: number): PartitionHost | undefined {
+    const host = this.#hosts.get(slot)
+    return host?.failure === undefined && !this.#detaching.has(slot) ? host : undefined
   }
 
-  #holdBack(slot: number, withRetention: boolean): void {
-    this.#heldBack.set(slot, withRetention || this.#heldBack.get(slot) === true)
+  #warn(error: unknown): void {
+    this.#mailbox.post({ kind: 'warning', error: toErrorData(error, 'IO_ERROR') })
   }
 
   #finishDetaching(): void {
@@ -455,11 +438,24 @@ class WriterLoop {
       logEndOffset: log.logEndOffset,
       flushedOffset: log.flushedOffset,
       leaderEpoch: log.leaderEpoch,
+      producers: log.producers.count,
     }
-    log.close(cut && failure === undefined)
+    const isSound = cut && failure === undefined
+    if (isSound) this.#writeSnapshot(log)
+    log.close(isSound)
     this.#hosts.delete(slot)
     this.#services.forget(slot)
     return described
+  }
+
+  /** A partition that had no producers needs none, so that a start with many partitions stays cheap. */
+  #writeSnapshot({ directory, logEndOffset, producers }: PartitionLog): void {
+    if (producers.count === 0) return
+    try {
+      writeProducerSnapshot(directory, logEndOffset, producers.entries())
+    } catch (error) {
+      this.#warn(error) // the next start finds it missing and reads the log
+    }
   }
 
   /** Everything that was pushed is appended and flushed; then the answer goes out. */

@@ -65,7 +65,7 @@ export const ERRORS = {
   ),
   INVALID_RECORD: spec(
     'The topic does not take such a record.',
-    'Give every record of a compacted topic a key.',
+    'Give every record of a compacted topic a key, and every batch of an idempotent producer an epoch and a sequence.',
     false,
     87,
   ),
@@ -163,6 +163,24 @@ export const ERRORS = {
     'Send again: the thread is restarted; the append may have been written.',
     true,
     7,
+  ),
+  LEADER_NOT_AVAILABLE: spec(
+    'The partition takes no records just now, for its log is being cut.',
+    'Send again: the partition is back in a moment.',
+    true,
+    5,
+  ),
+  OUT_OF_ORDER_SEQUENCE_NUMBER: spec(
+    'The batch does not continue what its idempotent producer sent before.',
+    'Send what is missing first; if it is lost, go on under a higher producer epoch, from sequence 0.',
+    false,
+    45,
+  ),
+  INVALID_PRODUCER_EPOCH: spec(
+    'The idempotent producer goes on under a higher epoch elsewhere.',
+    'Stop this producer, or take a new producer id.',
+    false,
+    47,
   ),
   PARTITION_FAILED: spec(
     'The partition stopped after an internal error.',

@@ -25,6 +25,9 @@ export const SEGMENTS_MAX = 65_536
 /** Producers attached at once, over all threads. Every writer polls a ring of each. */
 export const PRODUCERS_MAX = 256
 
+/** Idempotent producers that a partition remembers, some 500 bytes each. Of more, a tenth is forgotten, those idle longest. */
+export const PRODUCER_STATES_MAX = 10_000
+
 /** Writer threads; more than this never helped on any machine that Node is run on. */
 export const WRITERS_MAX = 64
 

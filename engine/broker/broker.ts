@@ -24,7 +24,7 @@ import { type CompactionSummary, Compactor } from './compactor.ts'
 import { deletedFolders, renameDeleted } from './deleted-folders.ts'
 import { DirectoryLock } from './directory-lock.ts'
 import type { ResolvedOptions } from './options.ts'
-import { cleanedOf, type HostedPartition, Partitions, type PartitionToOpen } from './partitions.ts'
+import { cleanedOf, type HostedPartition, Partitions, type PartitionToOpen, producersOf } from './partitions.ts'
 import { Producers } from './producers.ts'
 import { type ServiceName, Threads } from './threads.ts'
 import type { ClientTopic } from './topic-metadata.ts'
@@ -277,10 +277,11 @@ export class Broker extends EventEmitter<BrokerEvents> {
     return this.#administer(async () => {
       const hosted = this.#hosted(topic, partition)
       const before = beforeOffset === -1 ? this.#highWatermark(hosted) : beforeOffset
-      const logStartOffset = await this.#threads
-        .writer(hosted.writer)
-        .request<number>({ kind: 'delete-records', slot: hosted.slot, offset: before })
+      const { slot } = hosted
+      const writer = this.#threads.writer(hosted.writer)
+      const logStartOffset = await writer.request<number>({ kind: 'delete-records', slot, offset: before })
       await this.store.checkpoints.put([this.#partitions.checkpoint(hosted)])
+      writer.post({ kind: 'remove-below-start', slot }) // files go only when a crash cannot bring the old start back
       return logStartOffset
     })
   }
@@ -465,7 +466,8 @@ export class Broker extends EventEmitter<BrokerEvents> {
 
   async #leaveMarker(closed: readonly DetachedPartition[]): Promise<void> {
     const entries: CheckpointEntry[] = []
-    for (const { slot, slotGeneration, segments, logStartOffset, logEndOffset, flushedOffset, leaderEpoch } of closed) {
+    for (const described of closed) {
+      const { slot, slotGeneration, segments, logStartOffset, logEndOffset, flushedOffset, leaderEpoch } = described
       const partition = this.#partitions.bySlot(slot)
       if (partition === undefined || partition.slotGeneration !== slotGeneration) continue
       const clean = flushedOffset === logEndOffset
@@ -476,7 +478,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
       entries.push({
         topicId,
         partition: partition.partition,
-        checkpoint: clean ? { ...checkpoint, segments } : checkpoint,
+        checkpoint: clean ? { ...checkpoint, ...producersOf(described), segments } : checkpoint,
       })
     }
     await this.store.checkpoints.put(entries)

@@ -16,6 +16,8 @@ export interface EngineOptions {
   readonly cleanerBackoffMs?: number
   /** Memory for the keys of one compaction, as Kafka's `log.cleaner.dedupe.buffer.size`. Default 128 MiB. */
   readonly cleanerBufferBytes?: number
+  /** An idempotent producer that is idle for this long is forgotten, as Kafka's `producer.id.expiration.ms`. Default 86,400,000. */
+  readonly producerIdExpirationMs?: number
   /** How often recovery points are stored. Default 5,000. */
   readonly checkpointMs?: number
   /** Longest wait for an answer of an engine thread before TIMED_OUT, default 30,000. */
@@ -33,6 +35,12 @@ export function resolveOptions(options: EngineOptions): ResolvedOptions {
     retentionCheckMs: whole('retentionCheckMs', options.retentionCheckMs ?? 300_000, 10, 0x7fff_ffff),
     cleanerBackoffMs: whole('cleanerBackoffMs', options.cleanerBackoffMs ?? 15_000, 10, 0x7fff_ffff),
     cleanerBufferBytes: whole('cleanerBufferBytes', options.cleanerBufferBytes ?? 128 * MIB, MIB, GIB),
+    producerIdExpirationMs: whole(
+      'producerIdExpirationMs',
+      options.producerIdExpirationMs ?? 86_400_000,
+      1,
+      0x7fff_ffff,
+    ),
     checkpointMs: whole('checkpointMs', options.checkpointMs ?? 5_000, 10, 0x7fff_ffff),
     requestTimeoutMs: whole('requestTimeoutMs', options.requestTimeoutMs ?? 30_000, 10, 0x7fff_ffff),
   }

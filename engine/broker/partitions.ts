@@ -207,7 +207,7 @@ export class Partitions {
 
   async #adopt(partition: HostedPartition, result: RecoveryResult): Promise<void> {
     const { slot, slotGeneration, topic, directory, config } = partition
-    const { segments, logStartOffset, logEndOffset, leaderEpoch, reports } = result
+    const { segments, logStartOffset, logEndOffset, leaderEpoch, producers, reports } = result
     await this.#threads.writer(partition.writer).request({
       kind: 'adopt',
       state: {
@@ -222,6 +222,7 @@ export class Partitions {
         logEndOffset,
         leaderEpoch,
         cleanedOffset: partition.cleanedOffset,
+        producers,
       },
     })
     partition.failure = undefined
@@ -391,6 +392,11 @@ export function cleanedOf({ cleanedOffset }: HostedPartition): { readonly cleane
   return cleanedOffset > 0 ? { cleanedOffset } : {}
 }
 
+/** For the checkpoint of a clean close: absent where there are none. */
+export function producersOf({ producers }: DetachedPartition): { readonly producers?: number } {
+  return producers > 0 ? { producers } : {}
+}
+
 function served({ slot, slotGeneration, directory, config }: HostedPartition): ServedPartition {
   const { indexIntervalBytes, segmentIndexBytes } = config
   return { slot, slotGeneration, directory, indexIntervalBytes, indexBytesMax: segmentIndexBytes }
@@ -410,6 +416,8 @@ function recoveryRequest(
     logStartOffset: checkpoint?.logStartOffset ?? 0,
     indexIntervalBytes: config.indexIntervalBytes,
     indexBytesMax: config.segmentIndexBytes,
-    ...(clean && checkpoint?.segments !== undefined ? { segments: checkpoint.segments } : {}),
+    ...(clean && checkpoint?.segments !== undefined
+      ? { segments: checkpoint.segments, producers: checkpoint.producers ?? 0 }
+      : {}),
   }
 }

@@ -82,7 +82,8 @@ export class Threads {
 
   #startWriter(writer: number): void {
     const { flusher, janitor } = this.#rings[writer] as Rings
-    const start = { writers: this.#options.writers, flusherRing: flusher, janitorRing: janitor }
+    const { writers, producerIdExpirationMs } = this.#options
+    const start = { writers, producerIdExpirationMs, flusherRing: flusher, janitorRing: janitor }
     this.#writers[writer] = new WorkerLoop(
       this.#writerPool,
       { filename: entry('writer') },

@@ -57,7 +57,9 @@ export type Mail = Asked &
         readonly order: SwapOrder
         readonly cleanedOffset: number
       }
+    /** Raise the log start. What lies below is removed when that is stored: `remove-below-start`. */
     | { readonly kind: 'delete-records'; readonly slot: number; readonly offset: number }
+    | { readonly kind: 'remove-below-start'; readonly slot: number }
     /** Service: carry out what writer `writer` still ordered before it died, then serve its successor's ring. */
     | {
         readonly kind: 'rings'
@@ -90,6 +92,8 @@ export interface DetachedPartition {
   readonly logEndOffset: number
   readonly flushedOffset: number
   readonly leaderEpoch: number
+  /** Idempotent producers that are known. */
+  readonly producers: number
 }
 
 /** What every worker loop is started with. */
@@ -105,6 +109,8 @@ export interface WriterStart extends LoopStart {
   readonly writers: number
   readonly flusherRing: SharedArrayBuffer
   readonly janitorRing: SharedArrayBuffer
+  /** `producer.id.expiration.ms`. */
+  readonly producerIdExpirationMs: number
 }
 
 export interface ServiceStart extends LoopStart {

@@ -20,6 +20,7 @@ import { COMPLETION, REQUEST_FLAG, statusOf, type WriterEnd } from '../memory/ap
 import type { SlabArena } from '../memory/slab-arena.ts'
 import type { WakeCell } from '../memory/wake-cell.ts'
 import type { PartitionLog } from './partition-log.ts'
+import { hasProducer, refuseTransactions } from './producer-state.ts'
 
 /** One producer as a writer sees it. */
 export interface AttachedProducer {
@@ -99,25 +100,42 @@ export class PartitionHost {
       return undefined
     }
     const { arena } = producer
+    let baseOffset = -1
+    let endOffset = -1
     try {
       if (this.failure !== undefined) throw new MillraceError(this.failure)
       const at = firstSlab * arena.slabBytes
       if ((flags & REQUEST_FLAG.checkCrc) !== 0) this.#check(arena, at, bytes)
-      if (this.log.config.compacts) this.#demandKeys(arena.region, at)
-      if (this.log.append(arena.region, at, bytes) === 'parked') {
-        this.#waiting.push({ producer, id, firstSlab, slabCount, bytes, flags: flags & ~REQUEST_FLAG.checkCrc })
-        return undefined
+      if (hasProducer(arena.region.view, at)) baseOffset = this.#repeated(arena.region, at)
+      if (baseOffset === -1) {
+        if (this.log.config.compacts) this.#demandKeys(arena.region, at)
+        if (this.log.append(arena.region, at, bytes) === 'parked') {
+          this.#waiting.push({ producer, id, firstSlab, slabCount, bytes, flags: flags & ~REQUEST_FLAG.checkCrc })
+          return undefined
+        }
+        baseOffset = this.log.lastBaseOffset
       }
+      endOffset = baseOffset + arena.region.view.getInt32(at + BATCH.lastOffsetDeltaAt) + 1
     } catch (error) {
       arena.free(firstSlab, slabCount)
       return this.#refuse(producer, id, error)
     }
     arena.free(firstSlab, slabCount)
-    const { log } = this
-    if (log.config.durable) {
-      this.#unacknowledged.push({ producer, id, baseOffset: log.lastBaseOffset, endOffset: log.logEndOffset })
-    } else complete(producer, id, 0, log.lastBaseOffset)
+    this.#appended(producer, id, baseOffset, endOffset)
     return undefined
+  }
+
+  /** The request's records are in the log. They are acknowledged once the high watermark covers them. */
+  #appended(producer: AttachedProducer, id: number, baseOffset: number, endOffset: number): void {
+    if (this.log.config.durable && (endOffset > this.log.highWatermark || this.#unacknowledged.length > 0)) {
+      this.#unacknowledged.push({ producer, id, baseOffset, endOffset })
+    } else complete(producer, id, 0, baseOffset)
+  }
+
+  /** Base offset of the batch in the log that an idempotent producer sends once more, -1 when it is new. @throws as `ProducerStates.check` */
+  #repeated({ view }: Region, at: number): number {
+    refuseTransactions(view, at)
+    return this.log.repeatedBatch(view, at)
   }
 
   /** One bad batch in the log would cost everything behind it, so bytes from outside are verified first. */

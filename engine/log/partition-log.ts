@@ -19,13 +19,13 @@ import { type ControlBlock, SLOT, STATE } from '../memory/control-block.ts'
 import { SEGMENT, type SegmentEntries, type SegmentTable } from '../memory/segment-table.ts'
 import { ActiveSegment } from './active-segment.ts'
 import type { PartitionState } from './partition-state.ts'
+import { hasProducer, ProducerStates } from './producer-state.ts'
 import { emptySegmentInfo, type SegmentInfo } from './recovery-types.ts'
 import { countUnwanted } from './retention.ts'
+import { mustRoll } from './rolling.ts'
 import { SegmentList } from './segment-list.ts'
 import type { LogServices } from './services.ts'
 import type { TopicConfig } from './topic-config.ts'
-
-const U32_MAX = 0xffff_ffff
 
 export interface LogShared {
   readonly control: ControlBlock
@@ -33,6 +33,8 @@ export interface LogShared {
   readonly entries: SegmentEntries
   readonly services: LogServices
   readonly clock: Clock
+  /** `producer.id.expiration.ms`. */
+  readonly producerIdExpirationMs: number
 }
 
 /** What became of an append: `parked` waits for room and must be tried again when `allocated` was called. */
@@ -42,6 +44,7 @@ export class PartitionLog {
   readonly slot: number
   readonly slotGeneration: number
   readonly directory: string
+  readonly producers: ProducerStates
   config: TopicConfig
   logStartOffset: number
   logEndOffset: number
@@ -77,6 +80,8 @@ export class PartitionLog {
     this.leaderEpoch = state.leaderEpoch
     this.#shared = shared
     this.#flushedAtMs = shared.clock.monotonicMs()
+    this.producers = new ProducerStates(shared.producerIdExpirationMs)
+    this.producers.load(state.producers, this.#flushedAtMs)
     this.#segments = new SegmentList(this.slot, shared.control, shared.table, shared.entries)
     const last = state.segments.at(-1)
     invariant(last !== undefined, 'a partition has at least its active segment')
@@ -124,6 +129,11 @@ export class PartitionLog {
     )
   }
 
+  /** Base offset of the batch in the log that an idempotent producer sends once more, -1 when it is new. @throws as `ProducerStates.check` */
+  repeatedBatch(view: DataView, at: number): number {
+    return this.producers.check(view, at, this.#shared.clock.monotonicMs())
+  }
+
   /**
    * Appends one batch that lies at `at` in `source`: stamps offset and epoch there, copies it once, publishes it.
    * @returns 'parked' when there is no allocated room yet; nothing has changed then
@@ -135,7 +145,7 @@ export class PartitionLog {
     invariant(lastOffsetDelta >= 0 && bytes >= BATCH.headerBytes, 'a batch that is appended is whole')
     this.#checkSize(bytes)
     const timestamp = maxTimestampOf(view, at)
-    if (this.#mustRoll(bytes, lastOffsetDelta, timestamp)) {
+    if (mustRoll(this, bytes, lastOffsetDelta, timestamp, this.#shared)) {
       if (this.#held !== undefined) return 'parked' // the segment before the last is not handed over yet
       this.roll()
     }
@@ -150,6 +160,7 @@ export class PartitionLog {
     if (segment.firstTimestamp === -1) segment.firstTimestamp = baseTimestampOf(view, at)
     if (this.config.logAppendTime) this.#noteTimestamp(segment, maxTimestampOf(view, at))
     else this.#noteTimestamp(segment, timestamp)
+    if (hasProducer(view, at)) this.producers.appended(view, at, segment.lastAppendMs)
     failpoint('append-before-publish')
     this.#publishAppend(segment)
     if (this.#flushDue()) this.flush()
@@ -159,29 +170,6 @@ export class PartitionLog {
   #checkSize(bytes: number): void {
     const limit = Math.min(this.config.maxMessageBytes, this.config.segmentBytes)
     if (bytes > limit) throw new MillraceError('RECORD_TOO_LARGE', { batchBytes: bytes, maxBytes: limit })
-  }
-
-  #mustRoll(bytes: number, lastOffsetDelta: number, timestamp: number): boolean {
-    const segment = this.#active
-    if (segment.sizeBytes === 0) return false
-    const { config } = this
-    if (segment.sizeBytes + bytes > Math.min(segment.capacityBytes, config.segmentBytes)) return true
-    if (this.logEndOffset + lastOffsetDelta - segment.baseOffset > U32_MAX) return true
-    const waited =
-      timestamp >= 0 && segment.firstTimestamp >= 0 && !config.logAppendTime
-        ? timestamp - segment.firstTimestamp
-        : this.#shared.clock.nowMs() - segment.createdMs
-    return waited > config.segmentMs || this.#indexFull(segment)
-  }
-
-  /** The indexer may lag, so what it has still to index counts with the most entries that it could need. */
-  #indexFull(segment: ActiveSegment): boolean {
-    const { table } = this.#shared
-    const pending = segment.sizeBytes - table.get(segment.entry, SEGMENT.indexedPosition)
-    const entries =
-      table.get(segment.entry, SEGMENT.offsetEntries) + Math.ceil(pending / (this.config.indexIntervalBytes + 1)) + 1
-    // 12 bytes is the larger of the two entries; one entry is kept free for the one that closing a segment adds.
-    return (entries + 1) * 12 > this.config.segmentIndexBytes && segment.sizeBytes > 0
   }
 
   #hasRoom(segment: ActiveSegment, bytes: number): boolean {
@@ -275,6 +263,7 @@ export class PartitionLog {
     }
     failpoint('roll-after-create')
     this.#publishActive(this.#active)
+    services.snapshot(this.slot, this.directory, this.logEndOffset, this.producers.entries())
     table.set(old.entry, SEGMENT.sizeBytes, old.sizeBytes)
     const endOffset = this.logEndOffset
     if (old.allocationPending) this.#held = () => this.#seal(old, endOffset)
@@ -343,8 +332,12 @@ export class PartitionLog {
     return this.#removeHead(count, Math.max(this.logStartOffset, this.#segments.at(count).baseOffset))
   }
 
-  /** Raises the log start offset; whole segments below it are removed. @throws OFFSET_OUT_OF_RANGE above the high watermark */
-  deleteRecordsBefore(offset: number): void {
+  /**
+   * Raises the log start offset; the segments below are removed by `removeBelowStart`, once the new one is stored.
+   * @returns the log start offset
+   * @throws OFFSET_OUT_OF_RANGE above the high watermark
+   */
+  deleteRecordsBefore(offset: number): number {
     if (offset > this.highWatermark || offset < 0) {
       throw new MillraceError('OFFSET_OUT_OF_RANGE', {
         offset,
@@ -352,13 +345,13 @@ export class PartitionLog {
         highWatermark: this.highWatermark,
       })
     }
-    if (offset <= this.logStartOffset) return
+    if (offset <= this.logStartOffset) return this.logStartOffset
     const { control } = this.#shared
     control.beginChange(this.slot)
     this.logStartOffset = offset
     control.set(this.slot, SLOT.logStartOffset, offset)
     control.endChange(this.slot)
-    this.removeBelowStart()
+    return offset
   }
 
   /** Removes the segments that lie wholly below the log start offset; returns how many. */

@@ -1,4 +1,5 @@
 /** A partition on its way to its writer, as plain data. */
+import type { ProducerSnapshotEntry } from '../format/producer-snapshot.ts'
 import type { SegmentInfo } from './recovery-types.ts'
 import type { TopicConfig } from './topic-config.ts'
 
@@ -16,4 +17,6 @@ export interface PartitionState {
   readonly leaderEpoch: number
   /** Everything below it was compacted. */
   readonly cleanedOffset: number
+  /** What is known of idempotent producers at the end of the log. */
+  readonly producers: readonly ProducerSnapshotEntry[]
 }

@@ -156,9 +156,9 @@ function other(name: string): FoundFile {
   return { name, kind: 'other', stem: name, baseOffset: -1 }
 }
 
-/** Deletes a segment: its log last, so that a crash leaves a log, which is dropped again, and no marker without one. */
+/** Deletes a segment and what was known of producers where it began: its log last, so that a crash leaves a log, which is dropped again, and no marker without one. */
 export function removeSegmentFiles(directory: string, baseOffset: number): void {
-  for (const suffix of [...COMPANIONS, 'log']) removeFile(companionPath(directory, baseOffset, suffix))
+  for (const suffix of [...COMPANIONS, 'snapshot', 'log']) removeFile(companionPath(directory, baseOffset, suffix))
 }
 
 export function removeIndexFiles(directory: string, baseOffset: number): void {

@@ -92,11 +92,15 @@ export function renameFile(from: string, to: string): void {
   }
 }
 
+export function writeAll(fd: number, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at)
+}
+
 /** Replaces a file's content as a whole: after a crash it has the old content or the new one. */
 export function replaceFile(path: string, bytes: Uint8Array): void {
   const temporary = path + REPAIR_SUFFIX
   withFile(temporary, 'w', fd => {
-    for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at)
+    writeAll(fd, bytes)
     fdatasyncSync(fd)
   })
   renameFile(temporary, path)

@@ -3,6 +3,7 @@
  * the segment list of a clean close is stored.
  */
 import type { EpochEntry } from '../format/leader-epoch-checkpoint.ts'
+import type { ProducerSnapshotEntry } from '../format/producer-snapshot.ts'
 
 /** One segment as its files are. */
 export interface SegmentInfo {
@@ -40,6 +41,8 @@ export interface RecoveryRequest {
   readonly indexBytesMax: number
   /** The segments as they were when the partition was closed. Used only when `clean`. */
   readonly segments?: readonly SegmentInfo[]
+  /** How many idempotent producers were known when the partition was closed. Used only when `clean`; default 0. */
+  readonly producers?: number
   /** The topic is, or ever was, compacted, so that offsets may be missing. Default false: a gap above the recovery point is damage. */
   readonly compacted?: boolean
 }
@@ -59,7 +62,7 @@ export interface RecoveryReport {
  * `keep`: left as it is. `truncate`: the log ends there now. `cut-tail`: bytes behind a complete segment went. `drop`: the file was
  * deleted. `finish-delete`: a deletion that was under way is done. `restore`: a file was renamed to the one it was to replace.
  * `quarantine`: marked, nothing was cut. `roll`: appends go on in a new segment at the offset in `reason`. `rebuild-index`,
- * `rewrite-epochs`: derived files were written anew.
+ * `rewrite-epochs`, `rebuild-producers`: derived files were written anew, or done without.
  */
 export type ReportedDecision =
   | 'keep'
@@ -72,6 +75,7 @@ export type ReportedDecision =
   | 'roll'
   | 'rebuild-index'
   | 'rewrite-epochs'
+  | 'rebuild-producers'
 
 export interface RecoveryResult {
   /** At least one; the last is the active one. Ascending; where an offset is in two of them, the later one counts. */
@@ -82,6 +86,8 @@ export interface RecoveryResult {
   /** Of the last record, or a later one that has begun without a record; -1 when none is known. */
   readonly leaderEpoch: number
   readonly epochs: readonly EpochEntry[]
+  /** What is known of idempotent producers at the end of the log. */
+  readonly producers: readonly ProducerSnapshotEntry[]
   readonly reports: readonly RecoveryReport[]
   /** Bytes of log that were walked, by headers or in full. */
   readonly scannedBytes: number

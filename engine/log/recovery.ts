@@ -48,6 +48,7 @@ import {
 import { reconcileEpochs, type SegmentEpochs } from './recovery-epochs.ts'
 import { createFile, cutFile, syncDirectory, syncFile, zeroTail } from './recovery-files.ts'
 import { type IndexBytes, readIndexes, rebuildIndex } from './recovery-index.ts'
+import { recoverProducers } from './recovery-producers.ts'
 import { type Survey, type SurveyInput, surveySegment } from './recovery-survey.ts'
 import {
   emptySegmentInfo,
@@ -105,14 +106,14 @@ class PartitionRecovery {
     const open = decide(OPEN_CASES, { clean, checkpoint })
     if (open === 'trust') {
       invariant(left !== undefined, 'only what was found is trusted')
-      return this.#result(left.segments, left.epochs)
+      return this.#result(left.segments, left.epochs, this.#request.producers ?? 0)
     }
     for (let index = 0; index < files.length; index++) if (!this.#recoverSegment(files, index, open)) break
     this.#ensureActive()
     const last = this.#segments.at(-1) as SegmentInfo
     removeSnapshotsAbove(this.#directory, last.nextOffset)
     syncDirectory(this.#directory)
-    return this.#result(this.#segments, this.#recoverEpochs())
+    return this.#result(this.#segments, this.#recoverEpochs(), undefined)
   }
 
   /** @returns false when the log ends with this segment and later ones are gone */
@@ -363,19 +364,26 @@ class PartitionRecovery {
     this.#reports.push({ path, position, reason, decision, bytes })
   }
 
-  #result(segments: readonly SegmentInfo[], epochs: readonly EpochEntry[]): RecoveryResult {
+  /** @param knownProducers how many there were at a clean close, undefined when that is not known */
+  #result(
+    segments: readonly SegmentInfo[],
+    epochs: readonly EpochEntry[],
+    knownProducers: number | undefined,
+  ): RecoveryResult {
     const first = segments[0] as SegmentInfo
     const last = segments.at(-1) as SegmentInfo
     // Compaction may have left nothing of the first segments: the log begins where it did.
     const { logStartOffset: before, compacted = false } = this.#request
     const logStartOffset = compacted ? before : Math.max(before, first.baseOffset)
     invariant(logStartOffset <= last.nextOffset, 'a log does not start behind its end')
+    const { entries: producers } = recoverProducers(this.#directory, segments, knownProducers, this.#reports)
     return {
       segments,
       logStartOffset,
       logEndOffset: last.nextOffset,
       leaderEpoch: epochs.at(-1)?.epoch ?? -1,
       epochs,
+      producers,
       reports: this.#reports,
       scannedBytes: this.#scannedBytes,
     }

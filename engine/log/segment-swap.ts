@@ -13,7 +13,8 @@ import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileError } from '../base/errors.ts'
 import { failpoint } from '../base/failpoints.ts'
-import { segmentFileName } from '../format/file-names.ts'
+import { parseSegmentFileName, segmentFileName } from '../format/file-names.ts'
+import { removeStraySnapshots } from './producer-snapshot-file.ts'
 import { fileBytes, listDirectory, removeFile, renameFile, syncDirectory } from './recovery-files.ts'
 
 /** Folder inside a partition's folder. */
@@ -89,10 +90,17 @@ function setAside(directory: string, baseOffset: number, suffix: 'log' | 'index'
   if (fileBytes(path) !== undefined) renameFile(path, path + DELETED_SUFFIX)
 }
 
+/** Base offsets of the segments in a folder. */
+function listSegmentBases(directory: string): number[] {
+  const parsed = listDirectory(directory).map(name => parseSegmentFileName(name))
+  return parsed.flatMap(name => (name?.suffix === 'log' ? [name.baseOffset] : []))
+}
+
 /** Deletes what was replaced, and what was made and not used: swaps of these base offsets that the writer refused. */
 export function sweepSwap(directory: string, refused: readonly number[]): void {
   for (const baseOffset of refused) removeFile(join(directory, segmentFileName(baseOffset, 'log') + SWAP_SUFFIX))
   syncDirectory(directory)
   for (const name of listDirectory(directory)) if (name.endsWith(DELETED_SUFFIX)) removeFile(join(directory, name))
+  removeStraySnapshots(directory, listSegmentBases(directory))
   removeCleaningFolder(directory)
 }

@@ -8,7 +8,10 @@
  * | `flush`    | flusher | offset to reach  | segment base    |                      | a = offset flushed                |
  * | `seal`     | flusher | final length     | address         | mapped bytes         | a = offset of the segment's end   |
  * | `remove`   | janitor | segment base     |                 |                      | none                              |
+ * | `snapshot` | flusher | offset           |                 |                      | none                              |
  */
+
+import type { ProducerSnapshotEntry } from '../format/producer-snapshot.ts'
 
 export const ALLOCATE_FLAG = { sync: 1 } as const
 
@@ -29,6 +32,8 @@ export interface LogServices {
   seal(slot: number, order: SealOrder): void
   /** Delete the files of a segment that no list holds any more. */
   remove(slot: number, baseOffset: number): void
+  /** Write what is known of producers below `offset` into a snapshot file. One that cannot be written is done without. */
+  snapshot(slot: number, directory: string, offset: number, entries: readonly ProducerSnapshotEntry[]): void
   /** The indexes do not cover the log any more. */
   dirty(slot: number): void
   /** The high watermark moved: readers may be waiting. */

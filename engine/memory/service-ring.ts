@@ -7,7 +7,7 @@
  */
 import { RingReader, RingWriter, ringWords } from './ring.ts'
 
-export const ORDER = { allocate: 1, flush: 2, seal: 3, remove: 4 } as const
+export const ORDER = { allocate: 1, flush: 2, seal: 3, remove: 4, snapshot: 5 } as const
 
 /** A message on a service ring. What `a`, `b` and `c` mean depends on `kind`; see engine/log/services.ts. */
 export interface ServiceMessage {

@@ -1,7 +1,8 @@
 /**
  * What is known of a partition's log without reading it. Database `checkpoints`: (topic id, partition) →
- * {recoveryPoint, logStartOffset, highWatermark, leaderEpoch, cleanedOffset?, segments?}. `segments` is written at a clean close, one
- * row of nine numbers a segment in the order of SegmentCheckpoint, so that a clean open scans nothing.
+ * {recoveryPoint, logStartOffset, highWatermark, leaderEpoch, cleanedOffset?, producers?, segments?}. The last two are written
+ * at a clean close, so that a clean open scans nothing; `segments` has one row of nine numbers a segment in the order of
+ * SegmentCheckpoint.
  * Owned by the broker's thread. Invariant: a checkpoint never runs ahead of the log, so it is put after the log was
  * flushed; the newest one that was handed in is the one that stays.
  */
@@ -39,6 +40,8 @@ export interface PartitionCheckpoint {
   readonly leaderEpoch: number
   /** Everything below it was compacted; absent when nothing was. */
   readonly cleanedOffset?: number
+  /** Idempotent producers that are known, which a snapshot at the end of the log describes; absent when there are none. */
+  readonly producers?: number
   /** In the order of their base offsets; absent unless the partition was closed cleanly. */
   readonly segments?: readonly SegmentCheckpoint[]
 }
@@ -56,6 +59,7 @@ export interface StoredCheckpoint {
   readonly highWatermark: number
   readonly leaderEpoch: number
   readonly cleanedOffset?: number
+  readonly producers?: number
   readonly segments?: readonly SegmentRow[]
 }
 
@@ -66,12 +70,16 @@ const SEGMENT_ROW_LENGTH = 9
 
 export function readCheckpoint(json: unknown): StoredCheckpoint | undefined {
   if (!isObject(json)) return undefined
-  const { recoveryPoint, logStartOffset, highWatermark, leaderEpoch, cleanedOffset, segments } = json
+  const { recoveryPoint, logStartOffset, highWatermark, leaderEpoch, cleanedOffset, producers, segments } = json
   if (!isInteger(recoveryPoint) || !isInteger(logStartOffset)) return undefined
   if (!isInteger(highWatermark) || !isInteger(leaderEpoch)) return undefined
   if (cleanedOffset !== undefined && !isInteger(cleanedOffset)) return undefined
-  const cleaned = cleanedOffset === undefined ? {} : { cleanedOffset }
-  const checkpoint = { recoveryPoint, logStartOffset, highWatermark, leaderEpoch, ...cleaned }
+  if (producers !== undefined && !isInteger(producers)) return undefined
+  const optional = {
+    ...(cleanedOffset === undefined ? {} : { cleanedOffset }),
+    ...(producers === undefined ? {} : { producers }),
+  }
+  const checkpoint = { recoveryPoint, logStartOffset, highWatermark, leaderEpoch, ...optional }
   if (segments === undefined) return checkpoint
   return Array.isArray(segments) && segments.every(isSegmentRow) ? { ...checkpoint, segments } : undefined
 }

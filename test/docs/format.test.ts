@@ -7,6 +7,7 @@ import { AvroSerde, Millrace } from '../../client/index.ts'
 import { PARTITIONS_MAX, SEGMENT_BYTES_MAX, SEGMENTS_MAX } from '../../engine/base/limits.ts'
 import { ATTRIBUTE } from '../../engine/format/batch-layout.ts'
 import { formatEpochCheckpoint, OFFSET_ENTRY, TIME_ENTRY } from '../../engine/format/index.ts'
+import { encodeProducerSnapshot, PRODUCER_ENTRY, PRODUCER_SNAPSHOT } from '../../engine/format/producer-snapshot.ts'
 import { BATCH, encodeBatch, stampBatch } from '../../engine/format/record-batch.ts'
 import { Region } from '../../engine/format/region.ts'
 import { TRANSACTION_ENTRY } from '../../engine/format/transaction-index.ts'
@@ -73,6 +74,14 @@ describe('layouts', () => {
     expect(sizes).toEqual({ OFFSET_ENTRY: OFFSET_ENTRY.sizeBytes, TIME_ENTRY: TIME_ENTRY.sizeBytes })
   })
 
+  test('producer snapshots', () => {
+    const { entries, ...documented } = positions('PRODUCER_SNAPSHOT')
+    expect(documented).toEqual(fieldsAt(PRODUCER_SNAPSHOT))
+    expect(entries).toBe(PRODUCER_SNAPSHOT.headerBytes)
+    expect(positions('PRODUCER_ENTRY')).toEqual(fieldsAt(PRODUCER_ENTRY))
+    expect(text).toContain(`An entry has ${PRODUCER_ENTRY.sizeBytes} bytes.`)
+  })
+
   test('slots and segment entries', () => {
     const { words: slotWords, ...slot } = SLOT
     const { words: segmentWords, ...segment } = SEGMENT
@@ -107,6 +116,15 @@ describe('bytes', () => {
       { epoch: 3, startOffset: 1200 },
     ]
     expect(`${namedBlock(text, 'epochs')}\n`).toBe(formatEpochCheckpoint(entries))
+  })
+
+  test('a producer snapshot', () => {
+    const of = { producerId: 7, producerEpoch: 1, coordinatorEpoch: -1, transactionFirstOffset: -1 }
+    const bytes = encodeProducerSnapshot([
+      { ...of, lastSequence: 4, lastOffset: 104, offsetDelta: 4, timestamp: 1000 },
+      { ...of, lastSequence: 6, lastOffset: 110, offsetDelta: 1, timestamp: 2000 },
+    ])
+    expect(bytesOf('snapshot-bytes')).toBe(bytes.toString('hex'))
   })
 
   test('an Avro value', () => {

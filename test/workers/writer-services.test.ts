@@ -21,7 +21,9 @@ let flusher: ReturnType<typeof serviceEnd>
 let janitor: ReturnType<typeof serviceEnd>
 beforeEach(() => {
   const [flusherRing, janitorRing] = [serviceRingBuffer(), serviceRingBuffer()]
-  services = new WriterServices({ flusherRing, janitorRing } as WriterStart, memory)
+  services = new WriterServices({ flusherRing, janitorRing } as WriterStart, memory, error =>
+    expect.fail(String(error)),
+  )
   flusher = serviceEnd(flusherRing)
   janitor = serviceEnd(janitorRing)
 })

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { expect } from 'vitest'
 import { ManualClock } from '../../../engine/base/clock.ts'
 import { segmentFileName } from '../../../engine/format/file-names.ts'
+import type { ProducerSnapshotEntry } from '../../../engine/format/producer-snapshot.ts'
 import { batchBytes, encodeBatch, type RecordInput } from '../../../engine/format/record-batch.ts'
 import { Region } from '../../../engine/format/region.ts'
 import { type AppendOutcome, PartitionLog } from '../../../engine/log/partition-log.ts'
@@ -22,6 +23,8 @@ import { unmap } from '../../../engine/memory/libc.ts'
 import { SEGMENT, SegmentEntries } from '../../../engine/memory/segment-table.ts'
 
 export const START_MS = 1_700_000_000_000
+/** `producer.id.expiration.ms`. */
+export const EXPIRATION_MS = 60_000
 
 type Order =
   | { readonly kind: 'allocate'; readonly from: number; readonly to: number; readonly sync: boolean }
@@ -35,6 +38,8 @@ const JANITOR = new Set(['allocate', 'remove'])
 export class TestServices implements LogServices {
   log: PartitionLog | undefined
   readonly orders: Order[] = []
+  /** By offset. */
+  readonly snapshots = new Map<number, readonly ProducerSnapshotEntry[]>()
   /** Orders are carried out as they are given. */
   inline: boolean
   failFlushes = false
@@ -59,6 +64,10 @@ export class TestServices implements LogServices {
 
   remove(_slot: number, baseOffset: number): void {
     this.#order({ kind: 'remove', baseOffset })
+  }
+
+  snapshot(_slot: number, _directory: string, offset: number, entries: readonly ProducerSnapshotEntry[]): void {
+    this.snapshots.set(offset, entries)
   }
 
   dirty(): void {}
@@ -169,15 +178,23 @@ export class PartitionFixture {
   /** Takes the partition over, as a writer does at the start and after recovery. */
   adopt(
     config: TopicConfig,
-    state: Pick<PartitionState, 'segments' | 'logStartOffset' | 'logEndOffset' | 'leaderEpoch'>,
+    state: Pick<PartitionState, 'segments' | 'logStartOffset' | 'logEndOffset' | 'leaderEpoch'> &
+      Partial<Pick<PartitionState, 'producers'>>,
   ): PartitionLog {
     const slotGeneration = this.word('slotGeneration')
     const { directory, memory, services, entries, clock, slot } = this
     const identity = { slot, slotGeneration, topic: 't', partition: 0, directory, config }
     // Recovery leaves a file for every segment.
     for (const { baseOffset } of state.segments) writeFileSync(this.logPath(baseOffset), '', { flag: 'a' })
-    const shared = { control: memory.control, table: memory.segments, entries, services, clock }
-    this.log = new PartitionLog({ ...identity, cleanedOffset: 0, ...state }, shared)
+    const shared = {
+      control: memory.control,
+      table: memory.segments,
+      entries,
+      services,
+      clock,
+      producerIdExpirationMs: EXPIRATION_MS,
+    }
+    this.log = new PartitionLog({ ...identity, cleanedOffset: 0, producers: [], ...state }, shared)
     services.log = this.log
     return this.log
   }
@@ -187,9 +204,10 @@ export class PartitionFixture {
     this.log.flush()
     this.services.answerAll()
     const { logStartOffset, logEndOffset, leaderEpoch } = this.log
+    const producers = this.log.producers.entries()
     const segments = this.log.describe()
     this.log.close(true)
-    this.adopt(config, { segments, logStartOffset, logEndOffset, leaderEpoch: leaderEpoch + 1 })
+    this.adopt(config, { segments, logStartOffset, logEndOffset, leaderEpoch: leaderEpoch + 1, producers })
   }
 
   logPath(baseOffset: number): string {
@@ -280,6 +298,12 @@ export class PartitionFixture {
     let count = 0
     for (let at = 0; at < sizeBytes; at += batchBytes(view, at)) count += 1
     return count
+  }
+
+  /** As the broker asks for it, which stores the log start in between. */
+  deleteRecords(offset: number): void {
+    this.log.deleteRecordsBefore(offset)
+    this.log.removeBelowStart()
   }
 
   close(): void {

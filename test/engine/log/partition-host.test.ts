@@ -15,7 +15,7 @@ import {
 import { Mapping } from '../../../engine/memory/mapping.ts'
 import { SlabArena } from '../../../engine/memory/slab-arena.ts'
 import { WAKE_CELL_BYTES, WakeCell } from '../../../engine/memory/wake-cell.ts'
-import { type FixtureOptions, PartitionFixture, START_MS } from './partition-fixture.ts'
+import { EXPIRATION_MS, type FixtureOptions, PartitionFixture, START_MS } from './partition-fixture.ts'
 import { temporaryDirectories } from './recovery-fixture.ts'
 
 const directories = temporaryDirectories('partition-host')
@@ -317,4 +317,101 @@ test('random requests of two producers: one completion each, in order, with the 
   expect(started.fixture.log.logEndOffset).toBe(records)
   expect(producers.map(({ arena }) => arena.freeCount)).toEqual([SLAB_COUNT, SLAB_COUNT])
   expect(started.host.idle).toBe(true)
+})
+
+describe('idempotent producers', () => {
+  const of = (baseSequence: number, producerEpoch = 0): BatchOptions => ({ producerId: 7, producerEpoch, baseSequence })
+  const two = [record(), record()]
+
+  test('a batch that is sent again is answered with its offset, and not appended', () => {
+    const started = start()
+    const producer = new TestProducer(1)
+    for (const sequence of [0, 2, 4, 2, 0, 6]) producer.append(started.host, two, 0, of(sequence))
+    pump(started)
+    expect(producer.completions().map(({ code, baseOffset }) => [code, baseOffset])).toEqual([
+      ['ok', 0],
+      ['ok', 2],
+      ['ok', 4],
+      ['ok', 2],
+      ['ok', 0],
+      ['ok', 6],
+    ])
+    expect(started.fixture.log.logEndOffset).toBe(8)
+    expect(producer.arena.freeCount).toBe(SLAB_COUNT)
+  })
+
+  test('what does not continue is refused, and nothing changes', () => {
+    const started = start()
+    const producer = new TestProducer(1)
+    producer.append(started.host, two, 0, of(0, 3))
+    producer.append(started.host, two, 0, of(4, 3))
+    producer.append(started.host, two, 0, of(0, 2))
+    producer.append(started.host, two, 0, of(2, 4))
+    producer.append(started.host, two, 0, of(0, 4))
+    producer.append(started.host, two, 0, { producerId: 7 })
+    pump(started)
+    expect(producer.completions().map(({ code, baseOffset }) => [code, baseOffset])).toEqual([
+      ['ok', 0],
+      ['OUT_OF_ORDER_SEQUENCE_NUMBER', -1],
+      ['INVALID_PRODUCER_EPOCH', -1],
+      ['OUT_OF_ORDER_SEQUENCE_NUMBER', -1],
+      ['ok', 2],
+      ['INVALID_RECORD', -1],
+    ])
+    expect(producer.arena.freeCount).toBe(SLAB_COUNT)
+  })
+
+  test('transactions are refused, whoever encoded the batch', () => {
+    const started = start()
+    const producer = new TestProducer(1)
+    producer.append(started.host, two, 0, { ...of(0), isTransactional: true })
+    producer.append(started.host, two, 0, { ...of(0), isControl: true })
+    expect(producer.completions().map(({ code }) => code)).toEqual(['CORRUPT_BATCH', 'CORRUPT_BATCH'])
+  })
+
+  test('in a durable topic a repetition is acknowledged when the high watermark covers it, in its turn', () => {
+    const started = start({ config: { 'flush.messages': '1' } })
+    const producer = new TestProducer(1)
+    const other = new TestProducer(2)
+    producer.append(started.host, two, 0, of(0))
+    pump(started, 'janitor')
+    producer.append(started.host, two, 0, of(0))
+    expect(producer.completions()).toEqual([])
+    // Whoever sent it first is gone; the repetition waits for the same flush.
+    started.host.forget(producer.attached)
+    other.append(started.host, two, 0, of(0))
+    expect(other.completions()).toEqual([])
+    pump(started)
+    expect(other.completions()).toMatchObject([{ code: 'ok', baseOffset: 0 }])
+    other.append(started.host, two, 0, of(0))
+    expect(other.completions()).toMatchObject([{ code: 'ok', baseOffset: 0 }])
+  })
+
+  test('one that was idle for too long is not known any more', () => {
+    const started = start()
+    const producer = new TestProducer(1)
+    producer.append(started.host, two, 0, of(0))
+    pump(started)
+    started.fixture.clock.advance(EXPIRATION_MS)
+    producer.append(started.host, two, 0, of(100))
+    expect(producer.completions().map(({ code, baseOffset }) => [code, baseOffset])).toEqual([
+      ['ok', 0],
+      ['ok', 2],
+    ])
+  })
+
+  test('a roll leaves a snapshot of what is known below the new segment', () => {
+    const started = start({ config: { 'segment.bytes': '16384' } })
+    const producer = new TestProducer(1)
+    const large = [record('x'.repeat(3_000))]
+    for (let sequence = 0; sequence < 8; sequence++) {
+      producer.append(started.host, large, 0, of(sequence))
+      pump(started)
+    }
+    const [first, second] = started.fixture.listed()
+    expect(first?.baseOffset).toBe(0)
+    expect(second?.baseOffset).toBe(5)
+    const snapshot = started.fixture.services.snapshots.get(5)
+    expect(snapshot?.map(({ lastSequence }) => lastSequence)).toEqual([0, 1, 2, 3, 4])
+  })
 })

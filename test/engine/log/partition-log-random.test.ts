@@ -83,7 +83,7 @@ class Life {
         this.#retain()
         break
       case 3:
-        log.deleteRecordsBefore(random.between(log.logStartOffset, log.highWatermark))
+        this.#fixture.deleteRecords(random.between(log.logStartOffset, log.highWatermark))
         break
       case 4:
         log.configure(parseTopicConfig(randomConfig(random)))

@@ -149,18 +149,18 @@ describe('what holds retention back', () => {
 describe('deleteRecordsBefore', () => {
   test('raises the log start to any offset and removes whole segments below it', () => {
     const fixture = start(3)
-    fixture.log.deleteRecordsBefore(7)
+    fixture.deleteRecords(7)
     expect([fixture.log.logStartOffset, bases(fixture).length]).toEqual([7, 3])
-    fixture.log.deleteRecordsBefore(15)
+    fixture.deleteRecords(15)
     expect(bases(fixture)).toEqual([15, 30])
-    fixture.log.deleteRecordsBefore(44)
+    fixture.deleteRecords(44)
     expect([fixture.word('logStartOffset'), ...bases(fixture)]).toEqual([44, 30])
     fixture.check()
   })
 
   test('to the high watermark leaves an empty log that goes on at the same offset', () => {
     const fixture = start(2)
-    fixture.log.deleteRecordsBefore(30)
+    fixture.deleteRecords(30)
     expect(fixture.reader().fetch(30, 1_000, { generation: -1, offset: -1, segment: undefined, position: 0 })).toBe(
       undefined,
     )
@@ -171,11 +171,11 @@ describe('deleteRecordsBefore', () => {
 
   test('below the log start nothing changes; above the high watermark it is refused', () => {
     const fixture = start(2)
-    fixture.log.deleteRecordsBefore(20)
-    fixture.log.deleteRecordsBefore(3)
+    fixture.deleteRecords(20)
+    fixture.deleteRecords(3)
     expect(fixture.log.logStartOffset).toBe(20)
     for (const offset of [31, -1]) {
-      expect(() => fixture.log.deleteRecordsBefore(offset)).toThrow(
+      expect(() => fixture.deleteRecords(offset)).toThrow(
         expect.objectContaining({
           code: 'OFFSET_OUT_OF_RANGE',
           details: { offset, logStartOffset: 20, highWatermark: 30 },
@@ -188,7 +188,7 @@ describe('deleteRecordsBefore', () => {
   test('what the indexer kept from being removed goes with the next pass', () => {
     const fixture = start(3)
     fixture.memory.control.set(fixture.slot, SLOT.indexLock, INDEX_LOCK.indexer)
-    fixture.log.deleteRecordsBefore(40)
+    fixture.deleteRecords(40)
     expect(fixture.log.isRemovalHeldBack).toBe(true)
     expect(bases(fixture)).toEqual([0, 15, 30])
     fixture.memory.control.set(fixture.slot, SLOT.indexLock, INDEX_LOCK.free)

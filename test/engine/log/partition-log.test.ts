@@ -282,7 +282,7 @@ describe('a changed configuration', () => {
     const fixture = start({ inline: false })
     fixture.append([{ timestamp: START_MS, value: value(1) }])
     fixture.append([{ timestamp: START_MS, value: value(1) }])
-    fixture.log.deleteRecordsBefore(1)
+    fixture.deleteRecords(1)
     fixture.log.configure(parseTopicConfig({ 'flush.messages': '1' }))
     expect(fixture.word('highWatermark')).toBe(2)
     expect(fixture.services.orders.map(({ kind }) => kind)).toContain('flush') // at once, not with the next append
@@ -354,7 +354,7 @@ describe('the end', () => {
     fixture.appendMany(40, 1_000)
     const first = highest()
     for (let life = 0; life < 50; life++) {
-      fixture.log.deleteRecordsBefore(fixture.log.highWatermark)
+      fixture.deleteRecords(fixture.log.highWatermark)
       fixture.reopen()
       fixture.appendMany(40, 1_000)
     }
