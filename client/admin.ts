@@ -7,9 +7,13 @@ import type { Broker } from '../engine/broker/broker.ts'
 import type { CompactionSummary } from '../engine/broker/compactor.ts'
 import { whole } from '../engine/broker/options.ts'
 import type { ClientTopic } from '../engine/broker/topic-metadata.ts'
+import type { TruncationTarget } from '../engine/broker/truncation-target.ts'
+import type { EpochEnd } from '../engine/log/leader-epochs.ts'
 import { PartitionReader } from '../engine/log/partition-reader.ts'
 import type { EngineMemory } from '../engine/memory/engine-memory.ts'
 import type { PartitionDescription, TopicDescription, TopicSpec } from './types.ts'
+
+const LEADER_EPOCH_MAX = 0x7fff_ffff
 
 /** What an engine and an observer of a directory both can tell. */
 export interface TopicSource {
@@ -101,6 +105,33 @@ export class Admin {
   async deleteRecords(topic: string, partition: number, beforeOffset: number): Promise<{ logStartOffset: number }> {
     whole('beforeOffset', beforeOffset, -1, Number.MAX_SAFE_INTEGER)
     return { logStartOffset: await this.#broker.deleteRecords(topic, partition, beforeOffset) }
+  }
+
+  /**
+   * Deletes the newest records of a partition: from an offset on, or behind the end of a leader epoch (KIP-101). Batches go as
+   * wholes, the one that holds the offset with them, so the log may end below it. Committed offsets above the new end are lowered to it
+   * (event `offsetsClamped`), readers beyond it get OFFSET_OUT_OF_RANGE, what is sent meanwhile fails with LEADER_NOT_AVAILABLE.
+   * Views that were read stay valid. A crash leaves the whole log or the cut one.
+   * @returns where the log ends, durable, and the leader epoch under which it goes on
+   * @throws OFFSET_OUT_OF_RANGE below the log start, or for an epoch that has not begun; DISK_FULL, IO_ERROR
+   * Cost: the last segment that is left is written anew.
+   */
+  async truncate(topic: string, partition: number, target: TruncationTarget): Promise<EpochEnd> {
+    if ('offset' in target) whole('offset', target.offset, 0, Number.MAX_SAFE_INTEGER)
+    else whole('leaderEpoch', target.leaderEpoch, 0, LEADER_EPOCH_MAX)
+    return this.#broker.truncate(topic, partition, target)
+  }
+
+  /**
+   * Where a leader epoch ends in a partition's log, as Kafka's OffsetsForLeaderEpoch: of the largest epoch up to the one that is
+   * asked for, the offset behind its last record. From there on another replica's log may differ (KIP-101, KIP-279).
+   * @returns undefined for an epoch that has not begun here
+   * @throws UNKNOWN_TOPIC_OR_PARTITION
+   */
+  async offsetForLeaderEpoch(topic: string, partition: number, leaderEpoch: number): Promise<EpochEnd | undefined> {
+    whole('leaderEpoch', leaderEpoch, 0, LEADER_EPOCH_MAX)
+    this.#broker.demandOpen()
+    return this.#broker.offsetForLeaderEpoch(topic, partition, leaderEpoch)
   }
 
   /** Applies retention now rather than at its next turn. @returns segments removed */

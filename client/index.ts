@@ -1,7 +1,7 @@
 /** Millrace: Kafka's log as a library. What is exported here is the public API; docs/API.md is its reference. */
 export { ERRORS, type ErrorCode, isMillraceError, MillraceError } from '../engine/base/errors.ts'
 export type { AdoptedTopic } from '../engine/broker/adoption.ts'
-export type { BrokerEvents } from '../engine/broker/broker.ts'
+export type { BrokerEvents } from '../engine/broker/broker-events.ts'
 export type { SchemaEntry, ThreadHandle } from '../engine/broker/client-link.ts'
 export type { EngineOptions } from '../engine/broker/options.ts'
 export type { Codec } from '../engine/format/compression.ts'

@@ -4,7 +4,8 @@
  */
 import type { MessagePort } from 'node:worker_threads'
 import { MillraceError } from '../engine/base/errors.ts'
-import { Broker, type BrokerEvents } from '../engine/broker/broker.ts'
+import { Broker } from '../engine/broker/broker.ts'
+import type { BrokerEvents } from '../engine/broker/broker-events.ts'
 import { serveThread, type ThreadHandle } from '../engine/broker/client-link.ts'
 import { Observer } from '../engine/broker/observer.ts'
 import { type EngineOptions, resolveOptions } from '../engine/broker/options.ts'

@@ -11,27 +11,29 @@ import { type CompactionRequest, compactPartition } from '../engine/log/compacti
 import { writeEpochCheckpoint } from '../engine/log/epoch-checkpoint-file.ts'
 import { inspectForeignLog } from '../engine/log/foreign-log.ts'
 import type { JobRequest, JobResult, RecoverItem, RepairItem } from '../engine/log/jobs.ts'
+import { withEpoch } from '../engine/log/leader-epochs.ts'
 import { type RecoveryResult, recoverPartition, type SegmentInfo } from '../engine/log/recovery.ts'
 import { removeSegmentFiles } from '../engine/log/recovery-directory.ts'
 import { fileBytes } from '../engine/log/recovery-files.ts'
 import { rewriteSegment } from '../engine/log/segment-rewrite.ts'
 import { scanSegment } from '../engine/log/segment-scan.ts'
 import { sweepSwap } from '../engine/log/segment-swap.ts'
+import { truncateFiles } from '../engine/log/truncation.ts'
 import { Mapping } from '../engine/memory/mapping.ts'
 import { stepBack } from './service-loop.ts'
 
 function recover(item: RecoverItem): RecoveryResult {
+  if (item.truncation !== undefined) truncateFiles(item.request.directory, item.truncation)
   const result = recoverPartition(item.request)
-  return item.newEpoch ? beginEpoch(item.request.directory, result) : result
+  return item.newEpoch ? beginEpoch(item.request.directory, result, item.lastEpoch) : result
 }
 
 /**
  * A log that may have been cut goes on under a new leader epoch, from its end on, so that whoever read what was cut can tell.
  */
-function beginEpoch(directory: string, result: RecoveryResult): RecoveryResult {
-  const leaderEpoch = result.leaderEpoch + 1
-  const kept = result.epochs.filter(({ startOffset }) => startOffset < result.logEndOffset)
-  const epochs = [...kept, { epoch: leaderEpoch, startOffset: result.logEndOffset }]
+function beginEpoch(directory: string, result: RecoveryResult, lastEpoch = -1): RecoveryResult {
+  const leaderEpoch = Math.max(result.leaderEpoch, lastEpoch) + 1
+  const epochs = withEpoch(result.epochs, leaderEpoch, result.logEndOffset)
   writeEpochCheckpoint(directory, epochs)
   return { ...result, leaderEpoch, epochs }
 }

@@ -9,7 +9,7 @@
 import { fdatasyncSync } from 'node:fs'
 import type { MessagePort } from 'node:worker_threads'
 import { type Clock, systemClock } from '../engine/base/clock.ts'
-import { MillraceError, toErrorData } from '../engine/base/errors.ts'
+import { type ErrorCode, MillraceError, toErrorData } from '../engine/base/errors.ts'
 import { failpoint } from '../engine/base/failpoints.ts'
 import { invariant } from '../engine/base/invariant.ts'
 import type { SwapOrder } from '../engine/log/compaction.ts'
@@ -209,11 +209,15 @@ class WriterLoop {
     slot: number,
     slotGeneration: number,
   ): void {
-    const { control } = this.#memory
-    const isHere = (control.get(slot, SLOT.slotGeneration) | 0) === slotGeneration
-    const failure = isHere ? ERROR_CODES[control.get(slot, SLOT.failure) - 1] : undefined
+    const isHere = (this.#memory.control.get(slot, SLOT.slotGeneration) | 0) === slotGeneration
+    const failure = isHere ? this.#failureOf(slot) : undefined
     producer.arena.free(firstSlab, slabCount)
     PartitionHost.refuse(producer, id, failure ?? 'UNKNOWN_TOPIC_OR_PARTITION')
+  }
+
+  /** Why what is in a slot takes no records, as the broker or its writer has said. */
+  #failureOf(slot: number): ErrorCode | undefined {
+    return ERROR_CODES[this.#memory.control.get(slot, SLOT.failure) - 1]
   }
 
   /** A bug or a failed flush stops one partition; the others go on. */
@@ -316,6 +320,8 @@ class WriterLoop {
         return this.#swapSegments(this.#host(mail.slot), mail.order, mail.cleanedOffset)
       case 'delete-records':
         return this.#host(mail.slot).log.deleteRecordsBefore(mail.offset)
+      case 'begin-epoch':
+        return this.#host(mail.slot).log.beginEpoch(mail.leaderEpoch)
       case 'remove-below-start':
         return this.#removeBelowStart(mail.slot)
       case 'detach':
@@ -420,7 +426,7 @@ class WriterLoop {
   #finishDetaching(): void {
     for (const [slot, { reply, cut }] of this.#detaching) {
       const host = this.#host(slot)
-      host.refuseWaiting('UNKNOWN_TOPIC_OR_PARTITION')
+      host.refuseWaiting(this.#failureOf(slot) ?? 'UNKNOWN_TOPIC_OR_PARTITION')
       if (!host.idle) continue
       this.#detaching.delete(slot)
       const described = this.#close(slot, cut)

@@ -6,42 +6,33 @@
 import { EventEmitter } from 'node:events'
 import { setTimeout } from 'node:timers/promises'
 import { fromErrorData, isMillraceError, MillraceError } from '../base/errors.ts'
+import { failpoint } from '../base/failpoints.ts'
 import { checkTopicName } from '../format/file-names.ts'
+import type { EpochEnd } from '../log/leader-epochs.ts'
 import type { DetachedPartition, WorkerEvent } from '../log/mail.ts'
 import type { PartitionLocation } from '../log/partition-reader.ts'
 import { syncDirectory } from '../log/recovery-files.ts'
 import type { RecoveryReport } from '../log/recovery-types.ts'
 import { checkTopicConfigs, demandTopicConfigKey, effectiveTopicConfig, parseTopicConfig } from '../log/topic-config.ts'
+import { SLOT } from '../memory/control-block.ts'
 import { createEngineMemory, EngineMemory } from '../memory/engine-memory.ts'
 import type { CheckpointEntry } from '../store/checkpoints.ts'
-import type { ClampedOffset } from '../store/offsets.ts'
 import { Store } from '../store/store.ts'
 import type { NamedTopic } from '../store/topics.ts'
 import { type AdoptedTopic, adoptFolders, demandNoRecords } from './adoption.ts'
 import { bootId } from './boot-id.ts'
+import type { BrokerEvents } from './broker-events.ts'
 import { Checkpointing } from './checkpointing.ts'
 import { type CompactionSummary, Compactor } from './compactor.ts'
 import { deletedFolders, renameDeleted } from './deleted-folders.ts'
 import { DirectoryLock } from './directory-lock.ts'
 import type { ResolvedOptions } from './options.ts'
-import { cleanedOf, type HostedPartition, Partitions, type PartitionToOpen, producersOf } from './partitions.ts'
+import { closingEntry } from './partition-facts.ts'
+import { type HostedPartition, Partitions, type PartitionToOpen } from './partitions.ts'
 import { Producers } from './producers.ts'
 import { type ServiceName, Threads } from './threads.ts'
 import type { ClientTopic } from './topic-metadata.ts'
-
-/** What a running engine tells: see docs/API.md#events. */
-export interface BrokerEvents {
-  /** Recovery found something other than a sound log. */
-  recovered: [partition: PartitionLocation, reports: readonly RecoveryReport[]]
-  /** Committed offsets lay above the recovered end of their partition and were lowered to it. */
-  offsetsClamped: [topic: string, partition: number, clamped: readonly ClampedOffset[]]
-  /** A partition stopped; appends to it fail with this error. */
-  partitionFailed: [partition: PartitionLocation, error: MillraceError]
-  /** A writer thread died and was replaced. */
-  writerRestarted: [writer: number, error: MillraceError]
-  /** Something failed that does not affect records, such as an index entry that a full disk had no room for. */
-  warning: [error: MillraceError]
-}
+import { epochEnd, logEnd, type TruncationTarget, truncationOffset } from './truncation-target.ts'
 
 /** Of the recovery after a writer died. Only the death of further threads makes one fail. */
 const RECOVERY_ATTEMPTS = 10
@@ -87,6 +78,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
         this.#sound = false
         this.emit('partitionFailed', partition, error)
       },
+      truncating: entry => this.store.checkpoints.put([entry]),
       mending: work => this.#inBackground(work),
     })
     const { cleanerBufferBytes } = options
@@ -280,10 +272,36 @@ export class Broker extends EventEmitter<BrokerEvents> {
       const { slot } = hosted
       const writer = this.#threads.writer(hosted.writer)
       const logStartOffset = await writer.request<number>({ kind: 'delete-records', slot, offset: before })
+      failpoint('delete-records-before-put')
       await this.store.checkpoints.put([this.#partitions.checkpoint(hosted)])
+      failpoint('delete-records-after-put')
       writer.post({ kind: 'remove-below-start', slot }) // files go only when a crash cannot bring the old start back
       return logStartOffset
     })
+  }
+
+  /**
+   * Cuts a log: at an offset, or at the end of a leader epoch. The batch that reaches there goes as well.
+   * @throws OFFSET_OUT_OF_RANGE, UNKNOWN_TOPIC_OR_PARTITION, LEADER_NOT_AVAILABLE, DISK_FULL, IO_ERROR
+   */
+  truncate(topic: string, partition: number, target: TruncationTarget): Promise<EpochEnd> {
+    return this.#administer(async () => {
+      const hosted = this.#hosted(topic, partition)
+      const offset = truncationOffset(this.memory.control, hosted, target)
+      if (offset < this.memory.control.get(hosted.slot, SLOT.logEndOffset))
+        await this.#compactor.aside(hosted, () => this.#partitions.truncate(hosted, offset))
+      return logEnd(this.memory.control, hosted)
+    })
+  }
+
+  /** Where a leader epoch ends in a partition's log, undefined for one that has not begun there. */
+  offsetForLeaderEpoch(topic: string, partition: number, leaderEpoch: number): EpochEnd | undefined {
+    return epochEnd(this.memory.control, this.#hosted(topic, partition), leaderEpoch)
+  }
+
+  /** Appends go on under a higher leader epoch, which the caller has decided. */
+  beginLeaderEpoch(topic: string, partition: number, leaderEpoch: number): Promise<void> {
+    return this.#administer(() => this.#partitions.beginEpoch(this.#hosted(topic, partition), leaderEpoch))
   }
 
   #highWatermark(partition: HostedPartition): number {
@@ -467,19 +485,10 @@ export class Broker extends EventEmitter<BrokerEvents> {
   async #leaveMarker(closed: readonly DetachedPartition[]): Promise<void> {
     const entries: CheckpointEntry[] = []
     for (const described of closed) {
-      const { slot, slotGeneration, segments, logStartOffset, logEndOffset, flushedOffset, leaderEpoch } = described
-      const partition = this.#partitions.bySlot(slot)
-      if (partition === undefined || partition.slotGeneration !== slotGeneration) continue
-      const clean = flushedOffset === logEndOffset
-      this.#sound &&= clean
-      const offsets = { recoveryPoint: flushedOffset, logStartOffset, highWatermark: logEndOffset, leaderEpoch }
-      const checkpoint = { ...offsets, ...cleanedOf(partition) }
-      const { topicId } = partition
-      entries.push({
-        topicId,
-        partition: partition.partition,
-        checkpoint: clean ? { ...checkpoint, ...producersOf(described), segments } : checkpoint,
-      })
+      const partition = this.#partitions.bySlot(described.slot)
+      if (partition === undefined || partition.slotGeneration !== described.slotGeneration) continue
+      this.#sound &&= described.flushedOffset === described.logEndOffset
+      entries.push(closingEntry(partition, described))
     }
     await this.store.checkpoints.put(entries)
     if (this.#sound) await this.store.markCleanShutdown({ bootId: bootId(), atMs: Date.now() })

@@ -70,6 +70,14 @@ export class Compactor {
     return round
   }
 
+  /** Works on a partition while it is not compacted. Waits for a round that is under way, if the partition may be in it. */
+  aside<T>(partition: HostedPartition, work: () => Promise<T>): Promise<T> {
+    if (!partition.config.compacts && partition.cleanedOffset === 0) return work()
+    const turn = this.#turn.then(work)
+    this.#turn = turn.catch(() => undefined)
+    return turn
+  }
+
   async #round(nowMs: number, force: boolean): Promise<CompactionSummary> {
     const summary = { partitions: 0, removedRecords: 0, readBytes: 0, writtenBytes: 0 }
     const errors: unknown[] = []

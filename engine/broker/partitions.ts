@@ -19,29 +19,24 @@ import {
 import { invariant } from '../base/invariant.ts'
 import { PARTITIONS_MAX } from '../base/limits.ts'
 import { partitionDirectory } from '../format/file-names.ts'
+import { writeEpochCheckpoint } from '../log/epoch-checkpoint-file.ts'
 import type { RecoverItem } from '../log/jobs.ts'
-import type { DetachedPartition, LeftOpen, ServedPartition } from '../log/mail.ts'
+import { withEpoch } from '../log/leader-epochs.ts'
+import type { DetachedPartition, LeftOpen } from '../log/mail.ts'
 import type { PartitionLocation } from '../log/partition-reader.ts'
-import type { RecoveryReport, RecoveryRequest, RecoveryResult } from '../log/recovery-types.ts'
+import type { RecoveryReport, RecoveryResult } from '../log/recovery-types.ts'
 import type { TopicConfig } from '../log/topic-config.ts'
 import { statusOf } from '../memory/append-channel.ts'
 import { type ControlBlock, INDEX_LOCK, SLOT, STATE } from '../memory/control-block.ts'
 import { type EngineMemory, SERVICE } from '../memory/engine-memory.ts'
 import type { CheckpointEntry, PartitionCheckpoint } from '../store/checkpoints.ts'
+import type { HostedPartition } from './hosted-partition.ts'
 import { Mending, mayPass } from './mending.ts'
+import { checkpointEntry, checkpointOf, recoverItem, recoveryRequest, served } from './partition-facts.ts'
 import type { Threads } from './threads.ts'
 import type { WorkerLoop } from './worker-loop.ts'
 
-/** A partition that has a slot. */
-export interface HostedPartition extends PartitionLocation {
-  readonly topicId: TopicId
-  readonly writer: number
-  config: TopicConfig
-  /** Everything below it was compacted. */
-  cleanedOffset: number
-  /** Why it could not be brought up. */
-  failure: MillraceError | undefined
-}
+export type { HostedPartition } from './hosted-partition.ts'
 
 /** A partition to be brought up. */
 export interface PartitionToOpen {
@@ -55,6 +50,8 @@ export interface PartitionToOpen {
 export interface PartitionEvents {
   recovered(partition: PartitionLocation, reports: readonly RecoveryReport[], logEndOffset: number): void
   failed(partition: PartitionLocation, error: MillraceError): void
+  /** A log is about to be cut, or was cut: resolves when the checkpoint is stored. */
+  truncating(entry: CheckpointEntry): Promise<void>
   /** What goes on in the background; `stop` ends it. */
   mending(work: Promise<void>): void
 }
@@ -140,6 +137,8 @@ export class Partitions {
       writer: slot % this.#threads.writerCount,
       config: item.config,
       cleanedOffset: item.checkpoint?.cleanedOffset ?? 0,
+      epochs: [],
+      truncateTo: item.checkpoint?.truncateTo,
       failure: undefined,
     }
     this.#hosted.set(slot, hosted)
@@ -167,10 +166,7 @@ export class Partitions {
     checkpoints: readonly (PartitionCheckpoint | undefined)[],
     clean: boolean,
   ): Promise<void> {
-    const items = hosted.map((partition, index) => ({
-      request: recoveryRequest(partition, checkpoints[index], clean),
-      newEpoch: !clean || checkpoints[index] === undefined,
-    }))
+    const items = hosted.map((partition, index) => recoverItem(partition, checkpoints[index], clean))
     const outcomes = await this.#threads.runJob({ kind: 'recover', items })
     await Promise.all(
       hosted.map(async (partition, index) => {
@@ -206,6 +202,7 @@ export class Partitions {
   }
 
   async #adopt(partition: HostedPartition, result: RecoveryResult): Promise<void> {
+    if (partition.truncateTo !== undefined) await this.#forgetTruncation(partition, result)
     const { slot, slotGeneration, topic, directory, config } = partition
     const { segments, logStartOffset, logEndOffset, leaderEpoch, producers, reports } = result
     await this.#threads.writer(partition.writer).request({
@@ -226,6 +223,7 @@ export class Partitions {
       },
     })
     partition.failure = undefined
+    partition.epochs = result.epochs
     partition.cleanedOffset = Math.min(partition.cleanedOffset, logEndOffset)
     this.#memory.markDirty(slot)
     this.#events.recovered(partition, reports, logEndOffset)
@@ -312,6 +310,65 @@ export class Partitions {
     await this.#mending.begin(partition.slot, attempt, error => this.#markFailed(partition, error), 'now')
   }
 
+  // ── truncation ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Cuts a log: the batch that reaches `offset` goes, and everything behind it. The partition goes on under the next leader epoch.
+   * That it is to be cut is stored before the first byte of it goes, so a crash leaves the whole log or the cut one.
+   * @throws what keeps the partition from running; DISK_FULL, IO_ERROR
+   */
+  async truncate(partition: HostedPartition, offset: number): Promise<void> {
+    const { slot } = partition
+    const { control } = this.#memory
+    if (partition.failure !== undefined) throw partition.failure
+    control.set(slot, SLOT.failure, statusOf('LEADER_NOT_AVAILABLE')) // the answer for what is sent meanwhile
+    const shownOffset = control.get(slot, SLOT.highWatermark)
+    const described = await this.#detach(partition, false)
+    if (described === undefined) throw new MillraceError('LEADER_NOT_AVAILABLE', { partition: partition.partition })
+    const { flushedOffset, segments, logStartOffset, leaderEpoch } = described
+    // A segment that the indexer is not done with is looked at as one that is not flushed: its indexes are made anew.
+    const lagging = segments.find(({ sizeBytes, indexedPosition }) => indexedPosition < sizeBytes)
+    const recoveryPoint = Math.min(flushedOffset, lagging?.baseOffset ?? flushedOffset)
+    let refusal: unknown
+    try {
+      partition.truncateTo = offset
+      await this.#events.truncating(this.checkpoint(partition))
+    } catch (error) {
+      partition.truncateTo = undefined // the log is brought up again as it was
+      refusal = error
+    }
+    const checkpoint = { recoveryPoint, logStartOffset, highWatermark: shownOffset, leaderEpoch }
+    const attempt = (): Promise<void> => {
+      this.#serve([partition])
+      return this.#recoverAgain(partition, recoverItem(partition, checkpoint, false, offset < shownOffset))
+    }
+    await this.#mending.begin(slot, attempt, error => this.#markFailed(partition, error), 'now')
+    if (refusal !== undefined) throw refusal
+    if (partition.failure !== undefined) throw partition.failure
+  }
+
+  /** The log is cut and durable. That must be known before it takes another record, or a crash would cut that as well. */
+  async #forgetTruncation(partition: HostedPartition, { logEndOffset }: RecoveryResult): Promise<void> {
+    const { slot, truncateTo } = partition
+    for (const word of [SLOT.flushedOffset, SLOT.highWatermark]) this.#memory.control.set(slot, word, logEndOffset)
+    partition.truncateTo = undefined // at once, or a checkpoint that is stored meanwhile would have it again
+    try {
+      await this.#events.truncating(this.checkpoint(partition))
+    } catch (error) {
+      partition.truncateTo = truncateTo
+      throw error
+    }
+  }
+
+  /** Begins a leader epoch at the end of the log. @throws INVALID_ARGUMENT unless it is higher than the last */
+  async beginEpoch(partition: HostedPartition, leaderEpoch: number): Promise<void> {
+    const { slot, directory } = partition
+    const writer = this.#threads.writer(partition.writer)
+    const startOffset = await writer.request<number>({ kind: 'begin-epoch', slot, leaderEpoch })
+    partition.epochs = withEpoch(partition.epochs, leaderEpoch, startOffset)
+    writeEpochCheckpoint(directory, partition.epochs) // after a crash the log itself tells, once it has a record of it
+  }
+
   /** The engine closes: nothing is attempted again. */
   stop(): void {
     this.#mending.stopAll()
@@ -324,7 +381,7 @@ export class Partitions {
   async recoverWriter(writer: number): Promise<void> {
     if (this.#threads.writer(writer).ended) await this.#replaceWriter(writer)
     const waiting = this.#ofWriter(writer).filter(({ failure }) => failure?.code === 'WRITER_CRASHED')
-    const checkpoints = waiting.map(({ slot }) => checkpointOf(this.#memory, slot))
+    const checkpoints = waiting.map(({ slot }) => checkpointOf(this.#memory.control, slot))
     await this.#recover(waiting, checkpoints, false)
   }
 
@@ -362,9 +419,7 @@ export class Partitions {
 
   /** Recovery points as they are now, for the store. */
   checkpoint(partition: HostedPartition): CheckpointEntry {
-    const { topicId, slot } = partition
-    const checkpoint = { ...checkpointOf(this.#memory, slot), ...cleanedOf(partition) }
-    return { topicId, partition: partition.partition, checkpoint }
+    return checkpointEntry(this.#memory.control, partition)
   }
 }
 
@@ -375,49 +430,4 @@ function takeLeftOpen(control: ControlBlock, slot: number): LeftOpen | undefined
   control.set(slot, SLOT.activeFd, 0)
   control.set(slot, SLOT.activeAddress, 0)
   return fd >= 0 && address !== 0 ? { fd, address, mappedBytes: control.get(slot, SLOT.activeMappedBytes) } : undefined
-}
-
-function checkpointOf(memory: EngineMemory, slot: number): PartitionCheckpoint {
-  const { control } = memory
-  return {
-    recoveryPoint: control.get(slot, SLOT.flushedOffset),
-    logStartOffset: control.get(slot, SLOT.logStartOffset),
-    highWatermark: control.get(slot, SLOT.highWatermark),
-    leaderEpoch: control.get(slot, SLOT.leaderEpoch),
-  }
-}
-
-/** For a checkpoint: absent where nothing was ever compacted. */
-export function cleanedOf({ cleanedOffset }: HostedPartition): { readonly cleanedOffset?: number } {
-  return cleanedOffset > 0 ? { cleanedOffset } : {}
-}
-
-/** For the checkpoint of a clean close: absent where there are none. */
-export function producersOf({ producers }: DetachedPartition): { readonly producers?: number } {
-  return producers > 0 ? { producers } : {}
-}
-
-function served({ slot, slotGeneration, directory, config }: HostedPartition): ServedPartition {
-  const { indexIntervalBytes, segmentIndexBytes } = config
-  return { slot, slotGeneration, directory, indexIntervalBytes, indexBytesMax: segmentIndexBytes }
-}
-
-function recoveryRequest(
-  partition: HostedPartition,
-  checkpoint: PartitionCheckpoint | undefined,
-  clean: boolean,
-): RecoveryRequest {
-  const { directory, config } = partition
-  return {
-    directory,
-    clean,
-    compacted: config.compacts || partition.cleanedOffset > 0,
-    recoveryPoint: checkpoint?.recoveryPoint ?? 0,
-    logStartOffset: checkpoint?.logStartOffset ?? 0,
-    indexIntervalBytes: config.indexIntervalBytes,
-    indexBytesMax: config.segmentIndexBytes,
-    ...(clean && checkpoint?.segments !== undefined
-      ? { segments: checkpoint.segments, producers: checkpoint.producers ?? 0 }
-      : {}),
-  }
 }

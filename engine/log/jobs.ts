@@ -6,11 +6,16 @@ import type { ErrorData } from '../base/errors.ts'
 import type { CompactionRequest, CompactionResult } from './compaction.ts'
 import type { ForeignLog } from './foreign-log.ts'
 import type { RecoveryRequest, RecoveryResult, SegmentInfo } from './recovery-types.ts'
+import type { Truncation } from './truncation.ts'
 
 export interface RecoverItem {
   readonly request: RecoveryRequest
   /** Start a new leader epoch at the end of the log: whenever the log may have been cut. */
   readonly newEpoch: boolean
+  /** The partition was under this epoch already, -1 when none is known: a new one is higher, whatever the log says. */
+  readonly lastEpoch: number
+  /** Cut the log first. */
+  readonly truncation?: Truncation
 }
 
 export interface RepairItem {

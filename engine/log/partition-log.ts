@@ -450,6 +450,20 @@ export class PartitionLog {
     if (this.#shared.clock.monotonicMs() - segment.lastAppendMs >= idleMs) segment.releaseAhead()
   }
 
+  /** Appends under a higher leader epoch from now on. Returns where it begins. @throws INVALID_ARGUMENT */
+  beginEpoch(leaderEpoch: number): number {
+    if (leaderEpoch <= this.leaderEpoch) {
+      throw new MillraceError('INVALID_ARGUMENT', {
+        argument: 'leaderEpoch',
+        value: leaderEpoch,
+        min: this.leaderEpoch + 1,
+      })
+    }
+    this.leaderEpoch = leaderEpoch
+    this.#shared.control.set(this.slot, SLOT.leaderEpoch, leaderEpoch)
+    return this.logEndOffset
+  }
+
   // ── the end ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Stops the partition: nothing is appended until it is adopted anew. */

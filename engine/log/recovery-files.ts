@@ -20,6 +20,7 @@ import { dirname } from 'node:path'
 import { fileError, MillraceError } from '../base/errors.ts'
 import { failpoint } from '../base/failpoints.ts'
 import { MIB } from '../base/limits.ts'
+import { parseSegmentFileName } from '../format/file-names.ts'
 import { punchHole } from '../memory/libc.ts'
 
 /** Ends the name of a file that is to replace the one without it. Found by recovery, it is what a crash left half-done. */
@@ -59,6 +60,12 @@ export function listDirectory(directory: string): string[] {
       throw new MillraceError('DIRECTORY_NOT_FOUND', { path: directory }, error)
     throw fileError(error, { path: directory })
   }
+}
+
+/** Base offsets of the segments in a partition's folder, ascending. @throws DIRECTORY_NOT_FOUND */
+export function listSegmentBases(directory: string): number[] {
+  const parsed = listDirectory(directory).map(name => parseSegmentFileName(name))
+  return parsed.flatMap(name => (name?.suffix === 'log' ? [name.baseOffset] : [])).sort((a, b) => a - b)
 }
 
 /** Makes created, renamed and deleted names durable. */

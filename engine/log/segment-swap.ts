@@ -13,9 +13,9 @@ import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileError } from '../base/errors.ts'
 import { failpoint } from '../base/failpoints.ts'
-import { parseSegmentFileName, segmentFileName } from '../format/file-names.ts'
+import { segmentFileName } from '../format/file-names.ts'
 import { removeStraySnapshots } from './producer-snapshot-file.ts'
-import { fileBytes, listDirectory, removeFile, renameFile, syncDirectory } from './recovery-files.ts'
+import { fileBytes, listDirectory, listSegmentBases, removeFile, renameFile, syncDirectory } from './recovery-files.ts'
 
 /** Folder inside a partition's folder. */
 export const CLEANING_FOLDER = 'cleaning'
@@ -88,12 +88,6 @@ export function applySwap(directory: string, { replaced, hasSegment }: SegmentGr
 function setAside(directory: string, baseOffset: number, suffix: 'log' | 'index' | 'timeindex'): void {
   const path = join(directory, segmentFileName(baseOffset, suffix))
   if (fileBytes(path) !== undefined) renameFile(path, path + DELETED_SUFFIX)
-}
-
-/** Base offsets of the segments in a folder. */
-function listSegmentBases(directory: string): number[] {
-  const parsed = listDirectory(directory).map(name => parseSegmentFileName(name))
-  return parsed.flatMap(name => (name?.suffix === 'log' ? [name.baseOffset] : []))
 }
 
 /** Deletes what was replaced, and what was made and not used: swaps of these base offsets that the writer refused. */

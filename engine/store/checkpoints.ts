@@ -1,8 +1,8 @@
 /**
  * What is known of a partition's log without reading it. Database `checkpoints`: (topic id, partition) →
- * {recoveryPoint, logStartOffset, highWatermark, leaderEpoch, cleanedOffset?, producers?, segments?}. The last two are written
- * at a clean close, so that a clean open scans nothing; `segments` has one row of nine numbers a segment in the order of
- * SegmentCheckpoint.
+ * {recoveryPoint, logStartOffset, highWatermark, leaderEpoch, cleanedOffset?, truncateTo?, producers?, segments?}. `truncateTo` is there
+ * while the log is being cut. The last two are written at a clean close, so that a clean open scans nothing; `segments` has one
+ * row of nine numbers a segment in the order of SegmentCheckpoint.
  * Owned by the broker's thread. Invariant: a checkpoint never runs ahead of the log, so it is put after the log was
  * flushed; the newest one that was handed in is the one that stays.
  */
@@ -40,6 +40,8 @@ export interface PartitionCheckpoint {
   readonly leaderEpoch: number
   /** Everything below it was compacted; absent when nothing was. */
   readonly cleanedOffset?: number
+  /** The log is to be cut here before anything else is done with it; absent when it is not. */
+  readonly truncateTo?: number
   /** Idempotent producers that are known, which a snapshot at the end of the log describes; absent when there are none. */
   readonly producers?: number
   /** In the order of their base offsets; absent unless the partition was closed cleanly. */
@@ -59,6 +61,7 @@ export interface StoredCheckpoint {
   readonly highWatermark: number
   readonly leaderEpoch: number
   readonly cleanedOffset?: number
+  readonly truncateTo?: number
   readonly producers?: number
   readonly segments?: readonly SegmentRow[]
 }
@@ -70,14 +73,15 @@ const SEGMENT_ROW_LENGTH = 9
 
 export function readCheckpoint(json: unknown): StoredCheckpoint | undefined {
   if (!isObject(json)) return undefined
-  const { recoveryPoint, logStartOffset, highWatermark, leaderEpoch, cleanedOffset, producers, segments } = json
+  const { recoveryPoint, logStartOffset, highWatermark, leaderEpoch, segments } = json
   if (!isInteger(recoveryPoint) || !isInteger(logStartOffset)) return undefined
   if (!isInteger(highWatermark) || !isInteger(leaderEpoch)) return undefined
-  if (cleanedOffset !== undefined && !isInteger(cleanedOffset)) return undefined
-  if (producers !== undefined && !isInteger(producers)) return undefined
-  const optional = {
-    ...(cleanedOffset === undefined ? {} : { cleanedOffset }),
-    ...(producers === undefined ? {} : { producers }),
+  const optional: { cleanedOffset?: number; truncateTo?: number; producers?: number } = {}
+  for (const name of ['cleanedOffset', 'truncateTo', 'producers'] as const) {
+    const value = json[name]
+    if (value === undefined) continue
+    if (!isInteger(value)) return undefined
+    optional[name] = value
   }
   const checkpoint = { recoveryPoint, logStartOffset, highWatermark, leaderEpoch, ...optional }
   if (segments === undefined) return checkpoint

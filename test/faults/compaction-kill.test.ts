@@ -69,9 +69,9 @@ describe('kill -9 during compaction', () => {
         // Nothing was torn: what there was to do was finishing a swap.
         for (const decision of reports) expect(decision).toMatch(/^(finish-delete|restore|rebuild-index|truncate)$/)
         const names = readdirSync(join(directory, `${TOPIC}-0`))
-        expect(names.filter(name => !/^(\d{20}\.(log|index|timeindex|snapshot)|leader-epoch-checkpoint)$/.test(name))).toEqual(
-          [],
-        )
+        expect(
+          names.filter(name => !/^(\d{20}\.(log|index|timeindex|snapshot)|leader-epoch-checkpoint)$/.test(name)),
+        ).toEqual([])
         // The program goes on counting behind whatever was appended.
         acked = Math.max(...found.values()) + 1
       }

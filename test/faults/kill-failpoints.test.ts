@@ -41,9 +41,15 @@ const CASES: readonly KillCase[] = [
 
 /**
  * Elsewhere: a repair follows a failed flush, see flush-errors.test.ts; compaction has records with keys, see
- * compaction-kill.test.ts; folders are taken in by adoption-kill.test.ts.
+ * compaction-kill.test.ts; folders are taken in by adoption-kill.test.ts; logs are cut in truncation-kill.test.ts.
  */
 const ELSEWHERE: readonly Failpoint[] = [
+  'truncation-before-drop',
+  'truncation-within-drop',
+  'truncation-before-cut',
+  'truncation-after-cut',
+  'delete-records-before-put',
+  'delete-records-after-put',
   'repair-before-rename',
   'compaction-before-swap',
   'compaction-after-swap',
