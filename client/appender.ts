@@ -9,7 +9,7 @@ import { MillraceError } from '../engine/base/errors.ts'
 import { BATCH, batchBytes, checkBatch, EncodedBatch, recordCountOf } from '../engine/format/record-batch.ts'
 import { Region } from '../engine/format/region.ts'
 import { REQUEST_FLAG } from '../engine/memory/append-channel.ts'
-import type { Batch } from './producer-core.ts'
+import type { Batch } from './batch.ts'
 
 /** What an appender asks of its producer. */
 export interface AppendTarget {

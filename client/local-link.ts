@@ -42,6 +42,11 @@ export class LocalLink implements ClientLink {
     return this.#broker.producers.detach(producerId)
   }
 
+  async allocateProducerId(): Promise<number> {
+    this.#broker.demandOpen()
+    return this.#broker.allocateProducerId()
+  }
+
   async registerSchema(subject: string, schema: string): Promise<SchemaEntry> {
     this.#broker.demandOpen()
     return this.#schemas.register(subject, schema)

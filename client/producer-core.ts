@@ -8,64 +8,29 @@
  * beyond that stay here, bounded by the slabs they lie in.
  */
 import { type ErrorCode, MillraceError } from '../engine/base/errors.ts'
-import { invariant } from '../engine/base/invariant.ts'
 import { KIB } from '../engine/base/limits.ts'
 import type { ClientLink } from '../engine/broker/client-link.ts'
 import type { ClientPartition } from '../engine/broker/topic-metadata.ts'
 import type { Codec } from '../engine/format/compression.ts'
-import { BatchEncoder } from '../engine/format/record-batch.ts'
-import { CHANNEL_CAPACITY, COMPLETION, ERROR_CODES, ProducerEnd, REQUEST } from '../engine/memory/append-channel.ts'
+import { BatchEncoder, type BatchOptions } from '../engine/format/record-batch.ts'
+import { hasProducer } from '../engine/log/producer-state.ts'
+import {
+  CHANNEL_CAPACITY,
+  COMPLETION,
+  ERROR_CODES,
+  ProducerEnd,
+  REQUEST,
+  REQUEST_FLAG,
+  statusOf,
+} from '../engine/memory/append-channel.ts'
 import { currentCpu } from '../engine/memory/libc.ts'
 import { Mapping } from '../engine/memory/mapping.ts'
 import { SlabArena } from '../engine/memory/slab-arena.ts'
 import { WAKE_CELL_BYTES, WakeCell } from '../engine/memory/wake-cell.ts'
+import { Batch, deliver } from './batch.ts'
+import { Idempotence, type Place, putBack, RETRY_MS } from './idempotence.ts'
 
-/** Told what became of a part of a batch. */
-export interface Delivery {
-  /** `count` records of `partition` have offsets from `baseOffset` on; -1 with acks 0. */
-  delivered(partition: ClientPartition, baseOffset: number, count: number): void
-  failed(error: MillraceError): void
-}
-
-interface Part {
-  readonly delivery: Delivery
-  readonly first: number
-  count: number
-}
-
-/** A batch from the moment it has slabs until it is settled. */
-export class Batch {
-  readonly partition: ClientPartition
-  readonly id: number
-  readonly firstSlab: number
-  readonly slabCount: number
-  /** Of a batch that was encoded elsewhere: one that is never used. */
-  readonly encoder: BatchEncoder
-  readonly parts: Part[] = []
-  /** Records may still be appended. */
-  isOpen = true
-  bytes = 0
-  flags = 0
-  recordCount = 0
-  deadlineMs = 0
-  /** Delivered or failed. */
-  isSettled = false
-
-  constructor(partition: ClientPartition, id: number, firstSlab: number, slabCount: number, encoder: BatchEncoder) {
-    this.partition = partition
-    this.id = id
-    this.firstSlab = firstSlab
-    this.slabCount = slabCount
-    this.encoder = encoder
-  }
-
-  /** The record that was just appended belongs to `delivery`. */
-  expect(delivery: Delivery): void {
-    const last = this.parts.at(-1)
-    if (last?.delivery === delivery) last.count += 1
-    else this.parts.push({ delivery, first: this.encoder.recordCount - 1, count: 1 })
-  }
-}
+export type { Batch, Delivery } from './batch.ts'
 
 interface Channel {
   end: ProducerEnd
@@ -81,6 +46,7 @@ export interface CoreOptions {
   readonly slabCount: number
   readonly codec: Codec
   readonly deliveryTimeoutMs: number
+  readonly idempotent: boolean
 }
 
 const NO_ENCODER = new BatchEncoder()
@@ -95,6 +61,8 @@ export class ProducerCore {
   readonly options: CoreOptions
   readonly #mapping: Mapping
   readonly #producerId: number
+  readonly #idempotence: Idempotence | undefined
+  #isRetryDue = false
   readonly #channels: Channel[]
   readonly #underWay = new Map<number, Batch>()
   readonly #sealed: Batch[] = []
@@ -113,7 +81,9 @@ export class ProducerCore {
     arena: SlabArena,
     cell: WakeCell,
     grant: { producerId: number; channels: readonly SharedArrayBuffer[] },
+    idempotence: Idempotence | undefined,
   ) {
+    this.#idempotence = idempotence
     this.link = link
     this.options = options
     this.#mapping = mapping
@@ -130,6 +100,7 @@ export class ProducerCore {
 
   static async attach(link: ClientLink, options: CoreOptions): Promise<ProducerCore> {
     const { slabBytes, slabCount } = options
+    const idempotence = options.idempotent ? new Idempotence(await link.allocateProducerId()) : undefined
     const mapping = Mapping.anonymous(slabBytes * slabCount)
     const handle = { address: mapping.address, slabBytes, slabCount, states: new SharedArrayBuffer(slabCount * 4) }
     const cellBuffer = new SharedArrayBuffer(WAKE_CELL_BYTES)
@@ -142,6 +113,7 @@ export class ProducerCore {
         new SlabArena(handle),
         new WakeCell(new Int32Array(cellBuffer), 0),
         grant,
+        idempotence,
       )
     } catch (error) {
       // Else the broker may know the slabs, and unmaps them itself when it finds that this thread is gone.
@@ -196,7 +168,9 @@ export class ProducerCore {
     const first = this.arena.take(count, id)
     if (first === -1) return undefined
     this.#nextId = id === ID_MAX ? 1 : id + 1
-    return new Batch(partition, id, first, count, encoder)
+    const batch = new Batch(partition, id, first, count, encoder)
+    batch.at = first * this.arena.slabBytes
+    return batch
   }
 
   /** Finishes an open batch and sends it on its way. */
@@ -204,9 +178,18 @@ export class ProducerCore {
     const { encoder } = batch
     batch.isOpen = false
     batch.recordCount = encoder.recordCount
-    batch.bytes = encoder.finish({ codec: this.options.codec })
+    batch.bytes = encoder.finish({ codec: this.options.codec, ...this.#number(batch) })
     this.#encoders.push(encoder)
     this.#submit(batch)
+  }
+
+  /** Gives a batch of an idempotent producer its place. */
+  #number(batch: Batch): BatchOptions | undefined {
+    if (this.#idempotence === undefined) return undefined
+    const numbered = this.#idempotence.number(this.#idempotence.lane(batch.partition), batch.recordCount)
+    batch.place = numbered.place
+    batch.flags |= REQUEST_FLAG.keepSlabs
+    return numbered.options
   }
 
   /** Gives an open batch without records back. */
@@ -224,6 +207,11 @@ export class ProducerCore {
     batch.bytes = bytes.length
     batch.recordCount = recordCount
     batch.flags = flags
+    // One from elsewhere, which is still to be verified, or which has a producer of its own, is sent once and as it is.
+    if (flags === 0 && !hasProducer(this.arena.region.view, batch.at)) {
+      const options = this.#number(batch)
+      if (options !== undefined) this.#idempotence?.stamp(this.arena.region, batch.at, options)
+    }
     this.#submit(batch)
     return true
   }
@@ -237,6 +225,8 @@ export class ProducerCore {
     const { partition } = batch
     const channel = this.#channels[partition.writer] as Channel
     if (channel.underWay === CHANNEL_CAPACITY || channel.end.dead) return false
+    const lane = batch.place?.lane
+    if (lane !== undefined && !lane.mayPush(performance.now())) return false
     const { requests } = channel.end
     const at = requests.reserve()
     if (at === -1) return false
@@ -250,6 +240,7 @@ export class ProducerCore {
     words[at + REQUEST.flags] = batch.flags
     requests.publish()
     channel.underWay += 1
+    if (lane !== undefined) lane.underWay += 1
     this.#underWay.set(batch.id, batch)
     channel.unseenBytes += batch.bytes
     if (channel.unseenBytes >= WAKE_BYTES) this.#wakeWriter(partition.writer)
@@ -312,7 +303,7 @@ export class ProducerCore {
     this.#sealed.length = 0
     for (const batch of batches) {
       this.arena.freeHeldBy(batch.firstSlab, batch.slabCount, batch.id)
-      this.#fail(batch, 'CLOSED')
+      if (!batch.isSettled) this.#fail(batch, 'CLOSED')
     }
     return batches.length > 0
   }
@@ -333,10 +324,60 @@ export class ProducerCore {
       const batch = this.#underWay.get(id)
       if (batch === undefined) continue // it timed out before
       this.#underWay.delete(id)
-      if (status === 0) deliver(batch, baseOffset)
+      if (batch.place !== undefined) this.#answered(batch, batch.place, status, baseOffset, detail)
+      else if (status === 0) deliver(batch, baseOffset)
       else this.#fail(batch, ERROR_CODES[status - 1] as ErrorCode, detail)
     }
     return true
+  }
+
+  /** A batch of an idempotent producer was answered. */
+  #answered(batch: Batch, place: Place, status: number, baseOffset: number, detail: number): void {
+    const { lane } = place
+    lane.underWay -= 1
+    const code = ERROR_CODES[status - 1]
+    if (code === undefined) {
+      this.#freeSlabs(batch)
+      if (!batch.isSettled) deliver(batch, baseOffset)
+    } else if (this.#refused(place, code) === 'give up' || batch.isSettled) {
+      lane.isBroken = true // also when it timed out before and was to be sent again: it is not
+      this.#freeSlabs(batch)
+      if (!batch.isSettled) this.#fail(batch, code, detail)
+    } else putBack(this.#sealed, batch)
+    this.#mend(lane)
+  }
+
+  #refused(place: Place, code: ErrorCode): 'again' | 'give up' {
+    const fate = (this.#idempotence as Idempotence).refused(place, code, performance.now())
+    if (fate === 'again' && !this.#isRetryDue) {
+      this.#isRetryDue = true
+      setTimeout(() => {
+        this.#isRetryDue = false
+        this.poll()
+        this.cell.wake()
+      }, RETRY_MS)
+    }
+    return fate
+  }
+
+  /** What waits behind a batch that was given up is numbered anew as soon as nothing else is under way. */
+  #mend(lane: Place['lane']): void {
+    if (this.#idempotence?.mend(lane, this.arena.region, this.#sealed) !== false) return
+    for (const batch of this.#sealed.filter(({ place }) => place?.lane === lane)) {
+      this.#giveUp(batch, 'INVALID_PRODUCER_EPOCH') // there is no higher one
+    }
+  }
+
+  /** Fails a batch that waits. */
+  #giveUp(batch: Batch, code: ErrorCode): void {
+    this.#sealed.splice(this.#sealed.indexOf(batch), 1)
+    this.#freeSlabs(batch)
+    this.#fail(batch, code)
+    if (batch.place !== undefined) batch.place.lane.isBroken = true
+  }
+
+  #freeSlabs({ firstSlab, slabCount }: Batch): void {
+    this.arena.free(firstSlab, slabCount)
   }
 
   #fail(batch: Batch, code: ErrorCode, limit = 0): void {
@@ -349,6 +390,10 @@ export class ProducerCore {
   }
 
   #pushSealed(): void {
+    if (this.#idempotence !== undefined) {
+      this.#pushLanes()
+      return
+    }
     let pushed = 0
     for (const batch of this.#sealed) {
       if (!this.#push(batch)) break
@@ -357,11 +402,27 @@ export class ProducerCore {
     if (pushed > 0) this.#sealed.splice(0, pushed)
   }
 
-  /** Whatever was under way with a writer that died is failed: it may have been appended or not. */
+  /** A lane that has to wait does not hold the others up. */
+  #pushLanes(): void {
+    const held = new Set<unknown>()
+    const waiting = this.#sealed.splice(0)
+    for (const batch of waiting) {
+      const lane = batch.place?.lane ?? batch.partition
+      if (!held.has(lane) && this.#push(batch)) continue
+      held.add(lane)
+      this.#sealed.push(batch)
+    }
+  }
+
+  /** Whatever was under way with a writer that died may have been appended or not: it is failed, or sent again by an idempotent producer. */
   #writerDied(writer: number, channel: Channel): void {
     for (const batch of [...this.#underWay.values()]) {
       if (batch.partition.writer !== writer) continue
       this.#underWay.delete(batch.id)
+      if (batch.place !== undefined) {
+        this.#answered(batch, batch.place, statusOf('WRITER_CRASHED'), -1, 0)
+        continue
+      }
       this.arena.freeHeldBy(batch.firstSlab, batch.slabCount, batch.id)
       this.#fail(batch, 'WRITER_CRASHED')
     }
@@ -385,20 +446,19 @@ export class ProducerCore {
   expire(): void {
     const nowMs = performance.now()
     for (const batch of [...this.#underWay.values()]) {
-      if (batch.deadlineMs > nowMs) continue
-      this.#underWay.delete(batch.id)
+      if (batch.deadlineMs > nowMs || batch.isSettled) continue
+      if (batch.place === undefined) this.#underWay.delete(batch.id) // else its slabs are ours until it is answered
       this.#fail(batch, 'TIMED_OUT')
     }
     for (const batch of this.#sealed.filter(({ deadlineMs }) => deadlineMs <= nowMs)) {
-      this.#sealed.splice(this.#sealed.indexOf(batch), 1)
-      this.arena.free(batch.firstSlab, batch.slabCount)
-      this.#fail(batch, 'TIMED_OUT')
+      this.#giveUp(batch, 'TIMED_OUT')
+      if (batch.place !== undefined) this.#mend(batch.place.lane)
     }
   }
 
   /** Lets the writers go and unmaps the slabs. What is not settled fails with CLOSED. */
   async detach(): Promise<void> {
-    for (const batch of this.unsettled()) this.#fail(batch, 'CLOSED')
+    for (const batch of this.unsettled()) if (!batch.isSettled) this.#fail(batch, 'CLOSED')
     this.#underWay.clear()
     this.#sealed.length = 0
     try {
@@ -410,10 +470,4 @@ export class ProducerCore {
     }
     this.#mapping.release()
   }
-}
-
-function deliver(batch: Batch, baseOffset: number): void {
-  invariant(baseOffset >= 0, 'a batch that was appended has an offset')
-  batch.isSettled = true
-  for (const { delivery, first, count } of batch.parts) delivery.delivered(batch.partition, baseOffset + first, count)
 }

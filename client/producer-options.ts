@@ -33,6 +33,7 @@ export function resolveProducerOptions(options: ProducerOptions): ResolvedProduc
       slabBytes,
       slabCount: Math.floor(bufferBytes / slabBytes),
       codec,
+      idempotent: options.idempotent ?? false,
       deliveryTimeoutMs: whole('deliveryTimeoutMs', options.deliveryTimeoutMs ?? 30_000, 1, MILLISECONDS_MAX),
     },
   }

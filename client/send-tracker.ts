@@ -4,7 +4,7 @@
  */
 import { MillraceError } from '../engine/base/errors.ts'
 import type { ClientPartition } from '../engine/broker/topic-metadata.ts'
-import type { Delivery } from './producer-core.ts'
+import type { Delivery } from './batch.ts'
 import type { RecordMetadata } from './types.ts'
 
 export class SendTracker implements Delivery {

@@ -1,8 +1,8 @@
 /** The open batches of a producer in one topic, and which of them a record goes to. */
 import { MillraceError } from '../engine/base/errors.ts'
 import type { ClientTopic } from '../engine/broker/topic-metadata.ts'
+import type { Batch } from './batch.ts'
 import { partitionForKey } from './partitioner.ts'
-import type { Batch } from './producer-core.ts'
 
 export interface TopicBatches {
   readonly metadata: ClientTopic

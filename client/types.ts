@@ -37,6 +37,12 @@ export interface ProducerOptions {
   readonly compression?: Codec
   /** Longest wait for an acknowledgement before the send fails with TIMED_OUT, default 30,000. */
   readonly deliveryTimeoutMs?: number
+  /**
+   * As Kafka's `enable.idempotence`, default false: batches are numbered, and what nobody can tell the fate of (WRITER_CRASHED,
+   * FLUSH_FAILED, LEADER_NOT_AVAILABLE) is sent again until `deliveryTimeoutMs`, so that each record is in the log once and in its
+   * order. Five batches of a partition are under way at most, and each holds its part of `bufferBytes` until it is acknowledged.
+   */
+  readonly idempotent?: boolean
 }
 
 export interface SendRequest {

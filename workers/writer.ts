@@ -14,7 +14,7 @@ import { failpoint } from '../engine/base/failpoints.ts'
 import { invariant } from '../engine/base/invariant.ts'
 import type { SwapOrder } from '../engine/log/compaction.ts'
 import type { DetachedPartition, Mail, ProducerAttachment, WriterStart } from '../engine/log/mail.ts'
-import { type AttachedProducer, PartitionHost } from '../engine/log/partition-host.ts'
+import { type AttachedProducer, freeSlabs, PartitionHost } from '../engine/log/partition-host.ts'
 import { PartitionLog } from '../engine/log/partition-log.ts'
 import type { PartitionState } from '../engine/log/partition-state.ts'
 import { writeProducerSnapshot } from '../engine/log/producer-snapshot-file.ts'
@@ -178,40 +178,27 @@ class WriterLoop {
     const id = words[at + REQUEST.id] as number
     const firstSlab = words[at + REQUEST.firstSlab] as number
     const slabCount = words[at + REQUEST.slabCount] as number
+    const flags = words[at + REQUEST.flags] as number
     if (this.#isRefusing) {
-      producer.arena.free(firstSlab, slabCount)
+      freeSlabs(producer, firstSlab, slabCount, flags)
       PartitionHost.refuse(producer, id, 'CLOSED')
       return
     }
     const host = this.#hosts.get(slot)
     if (host === undefined || (host.log.slotGeneration | 0) !== words[at + REQUEST.slotGeneration]) {
-      this.#refuseAbsent(producer, id, firstSlab, slabCount, slot, words[at + REQUEST.slotGeneration] as number)
+      freeSlabs(producer, firstSlab, slabCount, flags)
+      this.#refuseAbsent(producer, id, slot, words[at + REQUEST.slotGeneration] as number)
       return
     }
-    const error = host.request(
-      producer,
-      id,
-      firstSlab,
-      slabCount,
-      words[at + REQUEST.batchBytes] as number,
-      words[at + REQUEST.flags] as number,
-    )
+    const error = host.request(producer, id, firstSlab, slabCount, words[at + REQUEST.batchBytes] as number, flags)
     if (error !== undefined) this.#stop(host, error)
     if (!host.log.config.durable) this.#services.noteOther(this.#clock.monotonicMs())
   }
 
   /** The partition is gone, or being repaired: then what stopped it is the answer. */
-  #refuseAbsent(
-    producer: AttachedProducer,
-    id: number,
-    firstSlab: number,
-    slabCount: number,
-    slot: number,
-    slotGeneration: number,
-  ): void {
+  #refuseAbsent(producer: AttachedProducer, id: number, slot: number, slotGeneration: number): void {
     const isHere = (this.#memory.control.get(slot, SLOT.slotGeneration) | 0) === slotGeneration
     const failure = isHere ? this.#failureOf(slot) : undefined
-    producer.arena.free(firstSlab, slabCount)
     PartitionHost.refuse(producer, id, failure ?? 'UNKNOWN_TOPIC_OR_PARTITION')
   }
 

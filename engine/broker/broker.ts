@@ -29,6 +29,7 @@ import { DirectoryLock } from './directory-lock.ts'
 import type { ResolvedOptions } from './options.ts'
 import { closingEntry } from './partition-facts.ts'
 import { type HostedPartition, Partitions, type PartitionToOpen } from './partitions.ts'
+import { ProducerIds } from './producer-ids.ts'
 import { Producers } from './producers.ts'
 import { type ServiceName, Threads } from './threads.ts'
 import type { ClientTopic } from './topic-metadata.ts'
@@ -49,6 +50,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
   readonly #partitions: Partitions
   readonly #byTopic = new Map<string, HostedPartition[]>()
   readonly #compactor: Compactor
+  readonly #producerIds: ProducerIds
   readonly #timers: NodeJS.Timeout[] = []
   /** Background work that close waits for: repairs, restarts, retention, checkpoints. */
   readonly #background = new Set<Promise<unknown>>()
@@ -65,6 +67,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
     this.options = options
     this.#lock = lock
     this.store = store
+    this.#producerIds = new ProducerIds(store)
     this.memory = new EngineMemory(createEngineMemory(directory))
     this.#threads = new Threads(this.memory, options, {
       event: event => this.#workerEvent(event),
@@ -297,6 +300,11 @@ export class Broker extends EventEmitter<BrokerEvents> {
   /** Where a leader epoch ends in a partition's log, undefined for one that has not begun there. */
   offsetForLeaderEpoch(topic: string, partition: number, leaderEpoch: number): EpochEnd | undefined {
     return epochEnd(this.memory.control, this.#hosted(topic, partition), leaderEpoch)
+  }
+
+  /** An id for an idempotent producer, which no other of this directory has or had. @throws DISK_FULL, IO_ERROR */
+  allocateProducerId(): number {
+    return this.#producerIds.allocate()
   }
 
   /** Appends go on under a higher leader epoch, which the caller has decided. */

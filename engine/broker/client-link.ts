@@ -30,6 +30,8 @@ export interface ClientLink {
   attachProducer(memory: ProducerMemory): Promise<ProducerGrant>
   reattachProducer(producerId: number, writer: number): Promise<SharedArrayBuffer>
   detachProducer(producerId: number): Promise<void>
+  /** An id for an idempotent producer that no other has. */
+  allocateProducerId(): Promise<number>
   /** @throws INVALID_SCHEMA, READ_ONLY */
   registerSchema(subject: string, schema: string): Promise<SchemaEntry>
   schema(id: number): Promise<SchemaEntry | undefined>
@@ -127,6 +129,10 @@ export class PortLink implements ClientLink {
 
   detachProducer(producerId: number): Promise<void> {
     return this.#call('detachProducer', producerId)
+  }
+
+  allocateProducerId(): Promise<number> {
+    return this.#call('allocateProducerId')
   }
 
   registerSchema(subject: string, schema: string): Promise<SchemaEntry> {

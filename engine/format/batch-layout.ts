@@ -159,6 +159,13 @@ export function stampLogAppendTime(region: Region, at: number, timestampMs: numb
   stampCrc(region, at)
 }
 
+/** Sets what the CRC covers of an idempotent producer; `stampCrc` has to follow. */
+export function stampProducer(view: DataView, at: number, id: number, epoch: number, baseSequence: number): void {
+  writeI64(view, at + BATCH.producerIdAt, id)
+  view.setInt16(at + BATCH.producerEpochAt, epoch)
+  view.setInt32(at + BATCH.baseSequenceAt, baseSequence)
+}
+
 /** Computes and writes the CRC of the batch at `at`, all other fields of which are set. */
 export function stampCrc(region: Region, at: number): void {
   region.view.setUint32(at + BATCH.crcAt, batchCrc(region, at))

@@ -63,6 +63,11 @@ export function complete(producer: AttachedProducer, id: number, status: number,
   producer.answered = true
 }
 
+/** Gives the slabs of a request back, unless its producer keeps them. */
+export function freeSlabs({ arena }: AttachedProducer, firstSlab: number, slabCount: number, flags: number): void {
+  if ((flags & REQUEST_FLAG.keepSlabs) === 0) arena.free(firstSlab, slabCount)
+}
+
 /** One for the thread: it is used within a call. */
 const cursor = new RecordCursor()
 
@@ -117,10 +122,10 @@ export class PartitionHost {
       }
       endOffset = baseOffset + arena.region.view.getInt32(at + BATCH.lastOffsetDeltaAt) + 1
     } catch (error) {
-      arena.free(firstSlab, slabCount)
+      freeSlabs(producer, firstSlab, slabCount, flags)
       return this.#refuse(producer, id, error)
     }
-    arena.free(firstSlab, slabCount)
+    freeSlabs(producer, firstSlab, slabCount, flags)
     this.#appended(producer, id, baseOffset, endOffset)
     return undefined
   }
@@ -193,7 +198,7 @@ export class PartitionHost {
   /** Fails what waits for room. */
   refuseWaiting(code: ErrorCode): void {
     for (const item of this.#waiting.splice(0)) {
-      item.producer.arena.free(item.firstSlab, item.slabCount)
+      freeSlabs(item.producer, item.firstSlab, item.slabCount, item.flags)
       complete(item.producer, item.id, statusOf(code), -1)
     }
   }

@@ -28,6 +28,7 @@ export const REQUEST = {
 
 export const REQUEST_FLAG = {
   checkCrc: 1, // bytes from outside: verify before they reach the log
+  keepSlabs: 2, // the producer frees the slabs itself: it may send the batch again
 } as const
 
 /** Words of a completion. */

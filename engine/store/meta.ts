@@ -4,6 +4,7 @@
  *     format          1, the version of all that is in the directory; a newer one is refused and left as it is
  *     directory-id    UUID, drawn when the directory is created
  *     next-schema-id  the id that the next new schema gets, 1 at first
+ *     next-producer-id  the id that the next block of producer ids begins with, 0 at first
  *     clean-shutdown  {bootId, atMs}; there only between a clean close and the next open
  *
  * Owned by the broker's thread. Invariant: whoever finds `clean-shutdown` has removed it durably before it trusts it, so
@@ -32,6 +33,7 @@ export const META_DATABASE = 'meta'
 const FORMAT = textKey('fact', 'format')
 const DIRECTORY_ID = textKey('fact', 'directory-id')
 const NEXT_SCHEMA_ID = textKey('fact', 'next-schema-id')
+const NEXT_PRODUCER_ID = textKey('fact', 'next-producer-id')
 const CLEAN_SHUTDOWN = textKey('fact', 'clean-shutdown')
 
 /** Any JSON: each fact has a shape of its own. */
@@ -58,6 +60,7 @@ export class MetaStore {
   initialize(): void {
     this.#table.put(DIRECTORY_ID, randomUUID())
     this.#table.put(NEXT_SCHEMA_ID, 1)
+    this.#table.put(NEXT_PRODUCER_ID, 0)
     this.#table.put(FORMAT, FORMAT_VERSION)
   }
 
@@ -72,6 +75,16 @@ export class MetaStore {
     if (!isInteger(id) || id < 1) return unreadable('next-schema-id')
     this.#table.put(NEXT_SCHEMA_ID, id + 1)
     return id
+  }
+
+  /** Takes the next `count` producer ids, on disk when this returns. Returns the first. */
+  takeProducerIds(count: number): number {
+    return this.#environment.transact(() => {
+      const first = this.#table.get(NEXT_PRODUCER_ID) ?? 0 // a directory from before there were any
+      if (!isInteger(first) || first < 0) return unreadable('next-producer-id')
+      this.#table.put(NEXT_PRODUCER_ID, first + count)
+      return first
+    })
   }
 
   /** The marker of a clean close, if the last close was one and nobody opened the directory for writing since. */

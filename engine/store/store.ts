@@ -91,6 +91,10 @@ export class Store {
   }
 
   /** Returns the marker of a clean close and removes it; on disk when this returns. */
+  takeProducerIds(count: number): number {
+    return this.#meta.takeProducerIds(count)
+  }
+
   takeCleanShutdown(): CleanShutdown | undefined {
     return this.#meta.takeCleanShutdown()
   }

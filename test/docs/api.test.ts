@@ -41,7 +41,7 @@ describe('docs/API.md', () => {
 
   test('the options of a producer, their defaults and ranges are those of the code', () => {
     const { core, acks, lingerMs } = resolveProducerOptions({})
-    const { slabBytes, slabCount, codec, deliveryTimeoutMs } = core
+    const { slabBytes, slabCount, codec, deliveryTimeoutMs, idempotent } = core
     const documented = new Map(namedTable(text, 'producer-options').map(row => [row[0], row]))
     const defaults = {
       acks: `'${acks}'`,
@@ -50,6 +50,7 @@ describe('docs/API.md', () => {
       bufferBytes: `${slabCount} × batchBytes`,
       compression: `'${codec}'`,
       deliveryTimeoutMs: String(deliveryTimeoutMs),
+      idempotent: String(idempotent),
     }
     expect(Object.fromEntries([...documented].map(([option, row]) => [option, row[1]]))).toEqual(defaults)
     expect(documented.get('compression')?.[2]).toBe(CODECS.join(' '))

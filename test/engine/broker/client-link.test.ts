@@ -41,6 +41,10 @@ class TestLink implements ClientLink {
     return new SharedArrayBuffer(8)
   }
 
+  async allocateProducerId(): Promise<number> {
+    return 1
+  }
+
   async detachProducer(producerId: number): Promise<void> {
     this.detached.push(producerId)
   }
