@@ -20,6 +20,7 @@ import type { CheckpointEntry } from '../store/checkpoints.ts'
 import { Store } from '../store/store.ts'
 import type { NamedTopic } from '../store/topics.ts'
 import { type AdoptedTopic, adoptFolders, demandNoRecords } from './adoption.ts'
+import { Background } from './background.ts'
 import { bootId } from './boot-id.ts'
 import type { BrokerEvents } from './broker-events.ts'
 import { Checkpointing } from './checkpointing.ts'
@@ -51,9 +52,10 @@ export class Broker extends EventEmitter<BrokerEvents> {
   readonly #byTopic = new Map<string, HostedPartition[]>()
   readonly #compactor: Compactor
   readonly #producerIds: ProducerIds
-  readonly #timers: NodeJS.Timeout[] = []
-  /** Background work that close waits for: repairs, restarts, retention, checkpoints. */
-  readonly #background = new Set<Promise<unknown>>()
+  readonly #background = new Background(error => {
+    if (this.#closing === undefined)
+      this.emit('warning', error instanceof MillraceError ? error : new MillraceError('IO_ERROR', {}, error))
+  })
   /** Operations on topics, one at a time. */
   #adminQueue: Promise<unknown> = Promise.resolve()
   /** Recoveries after writers died, one at a time. */
@@ -71,7 +73,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
     this.memory = new EngineMemory(createEngineMemory(directory))
     this.#threads = new Threads(this.memory, options, {
       event: event => this.#workerEvent(event),
-      writerCrashed: (writer, error) => this.#inBackground(this.#writerCrashed(writer, error)),
+      writerCrashed: (writer, error) => this.#background.run(this.#writerCrashed(writer, error)),
       serviceCrashed: (service, error) => this.#serviceCrashed(service, error),
     })
     this.producers = new Producers(this.#threads)
@@ -82,7 +84,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
         this.emit('partitionFailed', partition, error)
       },
       truncating: entry => this.store.checkpoints.put([entry]),
-      mending: work => this.#inBackground(work),
+      mending: work => this.#background.run(work),
     })
     const { cleanerBufferBytes } = options
     this.#compactor = new Compactor(this.#partitions, this.#threads, this.memory, store, cleanerBufferBytes)
@@ -120,9 +122,9 @@ export class Broker extends EventEmitter<BrokerEvents> {
     const hosted = await this.#partitions.open(list, clean)
     for (const partition of hosted) this.#list(partition)
     const checkpointing = new Checkpointing(this.#partitions, this.store)
-    this.#every(this.options.checkpointMs, () => checkpointing.storeMoved())
-    this.#every(this.options.retentionCheckMs, () => this.applyRetention())
-    this.#every(this.options.cleanerBackoffMs, () => this.applyCompaction(false))
+    this.#background.every(this.options.checkpointMs, () => checkpointing.storeMoved())
+    this.#background.every(this.options.retentionCheckMs, () => this.applyRetention())
+    this.#background.every(this.options.cleanerBackoffMs, () => this.applyCompaction(false))
   }
 
   #toOpen(topic: NamedTopic, from: number): PartitionToOpen[] {
@@ -376,26 +378,6 @@ export class Broker extends EventEmitter<BrokerEvents> {
 
   // ── in the background ─────────────────────────────────────────────────────────────────────────────────────────────
 
-  #every(intervalMs: number, work: () => Promise<unknown>): void {
-    let running = false
-    const timer = setInterval(() => {
-      if (running) return
-      running = true
-      this.#inBackground(work().finally(() => (running = false)))
-    }, intervalMs)
-    timer.unref()
-    this.#timers.push(timer)
-  }
-
-  #inBackground(work: Promise<unknown>): void {
-    const guarded = work.catch((error: unknown) => {
-      if (this.#closing === undefined)
-        this.emit('warning', error instanceof MillraceError ? error : new MillraceError('IO_ERROR', {}, error))
-    })
-    this.#background.add(guarded)
-    void guarded.then(() => this.#background.delete(guarded))
-  }
-
   /** Removes the segments that retention does not want any more, in all partitions. Returns how many. */
   async applyRetention(nowMs = Date.now()): Promise<number> {
     const writers = Array.from({ length: this.#threads.writerCount }, (_, writer) => this.#threads.writer(writer))
@@ -416,7 +398,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
     this.#sound = false
     this.emit('partitionFailed', partition, fromErrorData(event.error))
     if (event.error.code === 'FLUSH_FAILED')
-      this.#inBackground(this.#partitions.repair(event.slot, event.slotGeneration))
+      this.#background.run(this.#partitions.repair(event.slot, event.slotGeneration))
   }
 
   /**
@@ -464,10 +446,10 @@ export class Broker extends EventEmitter<BrokerEvents> {
   }
 
   async #shutDown(): Promise<void> {
-    for (const timer of this.#timers) clearInterval(timer)
+    this.#background.stopTimers()
     this.#partitions.stop()
     this.#compactor.stop()
-    while (this.#background.size > 0) await Promise.all(this.#background)
+    await this.#background.settle()
     try {
       await this.#settle()
     } finally {
