@@ -21,6 +21,7 @@ import {
 } from './batch-layout.ts'
 import { compress } from './compression.ts'
 import { RecordCursor } from './record.ts'
+import { RecordGroup } from './record-group.ts'
 import { Region, writeI64 } from './region.ts'
 import { readVarlong, VARLONG_BYTES_MAX, varintEnd, varlongBytes, writeVarint, writeVarlong } from './varint.ts'
 
@@ -32,13 +33,14 @@ const GROWTH_BYTES = 12
 
 export class BatchFilter {
   readonly #cursor = new RecordCursor()
+  readonly #group = new RecordGroup()
   /** Where the kept records begin and end, in turn; neighbours are one stretch. */
   readonly #stretches: number[] = []
   #scratch = Buffer.alloc(64 * 1024)
   #records = Buffer.alloc(64 * 1024)
 
   /**
-   * @param keep told each record, under a cursor
+   * @param choose told the records, some at a time, with what their positions are in; marks in `kept` those that stay
    * @param horizonMs from when on tombstones of this batch may go, written into it unless it has a horizon already
    * @param keepEmpty leave the header when no record is kept
    * @throws CORRUPT_RECORD, CORRUPT_BATCH, UNSUPPORTED_FORMAT, DECOMPRESSED_TOO_LARGE
@@ -46,25 +48,32 @@ export class BatchFilter {
   filter(
     region: Region,
     at: number,
-    keep: (cursor: RecordCursor) => boolean,
+    choose: (records: RecordGroup, source: Buffer) => void,
     horizonMs: number,
     keepEmpty: boolean,
   ): Filtered {
     const { view } = region
     const cursor = this.#cursor
+    const group = this.#group
     const stretches = this.#stretches
     stretches.length = 0
     cursor.reset(region, at)
     let kept = 0
     let maxTimestamp = -1
     let hasTombstone = false
-    for (let from = cursor.recordEnd; cursor.next(); from = cursor.recordEnd) {
-      if (!keep(cursor)) continue
-      kept += 1
-      if (cursor.valueBytes < 0) hasTombstone = true
-      if (cursor.timestamp > maxTimestamp) maxTimestamp = cursor.timestamp
-      if (stretches.at(-1) === from) stretches[stretches.length - 1] = cursor.recordEnd
-      else stretches.push(from, cursor.recordEnd)
+    let from = cursor.recordEnd
+    while (group.fill(cursor)) {
+      choose(group, cursor.source)
+      for (let i = 0; i < group.count; i++) {
+        const start = from
+        from = group.ends[i] as number
+        if (group.kept[i] === 0) continue
+        kept += 1
+        if ((group.valueBytes[i] as number) < 0) hasTombstone = true
+        maxTimestamp = Math.max(maxTimestamp, group.timestamps[i] as number)
+        if (stretches.at(-1) === start) stretches[stretches.length - 1] = from
+        else stretches.push(start, from)
+      }
     }
     const total = recordCountOf(view, at)
     const needsHorizon = hasTombstone && !hasDeleteHorizon(view, at)

@@ -27,6 +27,7 @@ import {
   maxTimestampOf,
   producerIdOf,
 } from '../format/record-batch.ts'
+import { GROUP_RECORDS, RecordGroup } from '../format/record-group.ts'
 import type { Region } from '../format/region.ts'
 import { TIME_ENTRY } from '../format/time-index.ts'
 import { Mapping } from '../memory/mapping.ts'
@@ -75,8 +76,6 @@ export interface CompactionResult {
 /** Producers that wrote nothing for this long are forgotten, as Kafka's `producer.id.expiration.ms` has it. */
 const PRODUCER_EXPIRY_MS = 24 * 3_600_000
 const OUTPUT_BYTES = MIB
-/** Key bytes of which records are never replaced: more would fill the memory by themselves. */
-const KEY_SHARE = 4
 
 /** @throws CORRUPT_BATCH, CORRUPT_RECORD, DISK_FULL, IO_ERROR, CLOSED when it was aborted; the log is as it was then */
 export function compactPartition(request: CompactionRequest): CompactionResult {
@@ -96,6 +95,8 @@ class Compaction {
   readonly #map: KeyMap
   /** Offset of the last batch of each producer that is still known. */
   readonly #producers = new Map<number, number>()
+  readonly #group = new RecordGroup()
+  readonly #latest = new Float64Array(GROUP_RECORDS)
   readonly #filter = new BatchFilter()
   /** Their records count for nothing. */
   readonly #aborted: AbortedTransactions | undefined
@@ -165,7 +166,7 @@ class Compaction {
       if (this.#aborted?.includes(view, at) === true) return true
       const wasEmpty = this.#map.size === 0 // then no further memory will ever do, and what fits is all there is
       cursor.reset(region, at)
-      if (!this.#noteKeysUnder(cursor, viewOf(cursor, region)) && !wasEmpty) full = baseOffsetOf(view, at)
+      if (!this.#noteKeysUnder(cursor, viewOf(cursor.source, region)) && !wasEmpty) full = baseOffsetOf(view, at)
       return full === -1
     })
     return full
@@ -173,15 +174,8 @@ class Compaction {
 
   #noteKeysUnder(cursor: RecordCursor, view: DataView): boolean {
     let fits = true
-    while (cursor.next()) {
-      if (cursor.keyBytes < 0 || cursor.keyBytes > this.#keyBytesMax) continue
-      if (!this.#map.put(view, cursor.keyAt, cursor.keyBytes, cursor.offset)) fits = false
-    }
+    while (this.#group.fill(cursor)) if (!this.#map.putAll(view, this.#group)) fits = false
     return fits
-  }
-
-  get #keyBytesMax(): number {
-    return this.#request.bufferBytes / KEY_SHARE
   }
 
   #noteProducer({ view }: Region, at: number): void {
@@ -250,21 +244,20 @@ class Compaction {
     const tombstonesGo = hasDeleteHorizon(view, at) && baseTimestampOf(view, at) <= nowMs
     const isLastOfProducer = this.#producers.get(producerIdOf(view, at)) === lastOffsetOf(view, at)
     const isAborted = this.#aborted?.includes(view, at) === true
-    let keyView: DataView | undefined
-    const keep = (cursor: RecordCursor): boolean => {
-      if (isAborted || cursor.keyBytes < 0 || (tombstonesGo && cursor.valueBytes < 0)) return this.#remove()
-      keyView ??= viewOf(cursor, region)
-      return this.#map.get(keyView, cursor.keyAt, cursor.keyBytes) <= cursor.offset || this.#remove()
+    const choose = (records: RecordGroup, source: Buffer): void => {
+      this.#map.getAll(viewOf(source, region), records, this.#latest)
+      for (let i = 0; i < records.count; i++) {
+        const isTombstone = (records.valueBytes[i] as number) < 0
+        const isGone = isAborted || (records.keyBytes[i] as number) < 0 || (tombstonesGo && isTombstone)
+        const isKept = !isGone && (this.#latest[i] as number) <= (records.offsets[i] as number)
+        records.kept[i] = isKept ? 1 : 0
+        if (!isKept) this.#removedRecords += 1
+      }
     }
-    const filtered = this.#filter.filter(region, at, keep, nowMs + deleteRetentionMs, isLastOfProducer)
+    const filtered = this.#filter.filter(region, at, choose, nowMs + deleteRetentionMs, isLastOfProducer)
     if (filtered === 'whole') output.write(region.bytes, at, at + bytes)
     else if (filtered !== 'nothing') output.write(filtered, 0, filtered.length)
     return filtered === 'whole'
-  }
-
-  #remove(): false {
-    this.#removedRecords += 1
-    return false
   }
 
   /** Indexes a new segment and says what is in it. */
@@ -316,7 +309,7 @@ const indexBytesOf = ({ offsetEntries, timeEntries }: PlannedSegment): number =>
   Math.max((offsetEntries + 2) * OFFSET_ENTRY.sizeBytes, (timeEntries + 2) * TIME_ENTRY.sizeBytes)
 
 /** Where a cursor's key positions are: in the region, or in the decompressed records. */
-function viewOf({ source }: RecordCursor, region: Region): DataView {
+function viewOf(source: Buffer, region: Region): DataView {
   if (source === region.bytes) return region.view
   return new DataView(source.buffer, source.byteOffset, source.byteLength)
 }
