@@ -15,40 +15,42 @@ import { AVRO_DEPTH_MAX, AVRO_EMPTY_ITEMS_MAX } from '../engine/base/limits.ts'
 /** Checks one value that begins at `at` and returns the position behind it. */
 type Step = (bytes: Buffer, at: number, end: number) => number
 
-/** Checks that exactly one value of the type fills `bytes` from `at` on. @throws SCHEMA_MISMATCH {position, reason} */
-export type Check = (bytes: Buffer, at: number) => void
+/**
+ * Checks that exactly one value of the type fills `bytes` from `at` to `end`.
+ * @param origin where position 0 of the error is
+ * @throws SCHEMA_MISMATCH {position, reason}
+ */
+export type Check = (bytes: Buffer, at: number, end: number, origin: number) => void
 
 // The walk's state beside the position. It is set anew for each value, and a walk never stops half-way to go on later.
 let depth = 0
 let emptyItems = 0
 /** Position behind the number that `readLong` returned. */
 let behindLong = 0
+let errorOrigin = 0
 
-/**
- * @param resolved true when the value is then read as another schema: avsc promotes a `long` to `double` without
- *   ExactLong, so one that it would give the wrong sign is refused
- */
-export function compileCheck(type: avsc.Type, resolved = false): Check {
-  const step = compile(type, new Map(), resolved)
-  return (bytes, at) => {
+export function compileCheck(type: avsc.Type): Check {
+  const step = compile(type, new Map())
+  return (bytes, at, end, origin) => {
     depth = 0
     emptyItems = 0
-    const end = step(bytes, at, bytes.length)
-    if (end !== bytes.length) fail(end, 'bytes behind the value')
+    errorOrigin = origin
+    const next = step(bytes, at, end)
+    if (next !== end) fail(next, 'bytes behind the value')
   }
 }
 
-function compile(type: avsc.Type, compiled: Map<avsc.Type, Step>, resolved: boolean): Step {
+function compile(type: avsc.Type, compiled: Map<avsc.Type, Step>): Step {
   const known = compiled.get(type)
   if (known !== undefined) return known
-  if (type instanceof avsc.types.RecordType) return record(type, compiled, resolved)
-  const step = compileOther(type, compiled, resolved)
+  if (type instanceof avsc.types.RecordType) return record(type, compiled)
+  const step = compileOther(type, compiled)
   compiled.set(type, step)
   return step
 }
 
 /** Recursion goes through records only, so a record is known before its fields are compiled. */
-function record(type: avsc.types.RecordType, compiled: Map<avsc.Type, Step>, resolved: boolean): Step {
+function record(type: avsc.types.RecordType, compiled: Map<avsc.Type, Step>): Step {
   const steps: Step[] = []
   const step: Step = (bytes, at, end) => {
     if (++depth > AVRO_DEPTH_MAX) fail(at, 'too deep')
@@ -58,16 +60,16 @@ function record(type: avsc.types.RecordType, compiled: Map<avsc.Type, Step>, res
     return next
   }
   compiled.set(type, step)
-  for (const field of type.fields) steps.push(compile(field.type, compiled, resolved))
+  for (const field of type.fields) steps.push(compile(field.type, compiled))
   return step
 }
 
-function compileOther(type: avsc.Type, compiled: Map<avsc.Type, Step>, resolved: boolean): Step {
+function compileOther(type: avsc.Type, compiled: Map<avsc.Type, Step>): Step {
   if (type instanceof avsc.types.ArrayType) {
-    return blocks(compile(type.itemsType, compiled, resolved), leastBytes(type.itemsType, new Set()))
+    return blocks(compile(type.itemsType, compiled), leastBytes(type.itemsType, new Set()))
   }
   if (type instanceof avsc.types.MapType) {
-    const values = compile(type.valuesType as avsc.Type, compiled, resolved)
+    const values = compile(type.valuesType as avsc.Type, compiled)
     return blocks((bytes, at, end) => values(bytes, lengthPrefixed(bytes, at, end), end), 1)
   }
   if (type instanceof avsc.types.EnumType) {
@@ -82,13 +84,13 @@ function compileOther(type: avsc.Type, compiled: Map<avsc.Type, Step>, resolved:
     return (_, at, end) => skip(at + size, end)
   }
   if (type instanceof avsc.types.UnwrappedUnionType || type instanceof avsc.types.WrappedUnionType) {
-    const branches = type.types.map(branch => compile(branch, compiled, resolved))
+    const branches = type.types.map(branch => compile(branch, compiled))
     return (bytes, at, end) => {
       const branch = branches[index(bytes, at, end, branches.length, 'no such branch')] as Step
       return branch(bytes, behindLong, end)
     }
   }
-  return type.typeName === 'long' && resolved ? resolvedLong : primitive(type.typeName)
+  return primitive(type.typeName)
 }
 
 function primitive(typeName: string): Step {
@@ -113,25 +115,21 @@ function primitive(typeName: string): Step {
   }
 }
 
-/** A long whose zigzag form has the sign in a bit that a double does not keep is refused. */
-function resolvedLong(bytes: Buffer, at: number, end: number): number {
-  const value = readLong(bytes, at, end)
-  if (Math.abs(value) >= 2 ** 52 && ((bytes[at] as number) & 1) === 1) fail(at, 'a long below -2^52 in another schema')
-  return behindLong
-}
-
 /** Arrays and maps: blocks of a count and as many items, a negative count followed by the block's size, 0 at the end. */
 function blocks(item: Step, itemBytesMin: number): Step {
   return (bytes, at, end) => {
     let next = at
     for (;;) {
       let count = readLong(bytes, next, end)
+      let blockEnd = -1
       next = behindLong
       if (count === 0) return next
       if (count < 0) {
         count = -count
-        if (readLong(bytes, next, end) < 0) fail(next, 'negative block size')
+        const size = readLong(bytes, next, end)
+        if (size < 0) fail(next, 'negative block size')
         next = behindLong
+        blockEnd = next + size
       }
       if (itemBytesMin > 0 && count > end - next) fail(next, 'more items than bytes')
       if (itemBytesMin === 0) {
@@ -139,6 +137,7 @@ function blocks(item: Step, itemBytesMin: number): Step {
         if (emptyItems > AVRO_EMPTY_ITEMS_MAX) fail(next, 'too many items without bytes')
       }
       for (let i = 0; i < count; i++) next = item(bytes, next, end)
+      if (blockEnd >= 0 && next !== blockEnd) fail(next, 'wrong block size') // which readers skip the block by
     }
   }
 }
@@ -194,5 +193,5 @@ function readLong(bytes: Buffer, at: number, end: number): number {
 }
 
 function fail(position: number, reason: string): never {
-  throw new MillraceError('SCHEMA_MISMATCH', { position, reason })
+  throw new MillraceError('SCHEMA_MISMATCH', { position: position - errorOrigin, reason })
 }

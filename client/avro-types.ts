@@ -6,6 +6,7 @@
  * A name that refers to a type is looked up in the whole schema, as written or with the namespace written beside it;
  * a namespace that is only inherited is not followed, and a name that is not found gives `unknown`.
  */
+import type { Duration } from '../engine/schema/logical-types.ts'
 
 interface Primitives {
   null: null
@@ -36,13 +37,14 @@ interface Buckets {
   error: 'object'
 }
 
-type Mode = 'read' | 'write'
+/** What is written may leave more out; logical types are mapped to other values or keep those of their base type. */
+type Mode = 'read' | 'write' | 'read logical' | 'write logical'
 
-/** The type of a value that was read with the schema. */
-export type AvroType<S> = ValueOf<S, S, 'read'>
+/** The type of a value that was read with the schema. @typeParam L logical types are mapped */
+export type AvroType<S, L extends boolean = false> = ValueOf<S, S, L extends true ? 'read logical' : 'read'>
 
-/** The type of a value that can be written with the schema. */
-export type AvroInput<S> = ValueOf<S, S, 'write'>
+/** The type of a value that can be written with the schema. @typeParam L logical types are mapped */
+export type AvroInput<S, L extends boolean = false> = ValueOf<S, S, L extends true ? 'write logical' : 'write'>
 
 type ValueOf<S, Root, M extends Mode> = S extends readonly unknown[]
   ? UnionOf<S, Root, M>
@@ -52,21 +54,43 @@ type ValueOf<S, Root, M extends Mode> = S extends readonly unknown[]
       ? string extends S
         ? unknown
         : ReferenceOf<Named<Root, S>, Root, M>
-      : S extends { readonly type: 'record' | 'error'; readonly fields: infer F extends readonly FieldLike[] }
-        ? RecordOf<F, Root, M>
-        : S extends { readonly type: 'array'; readonly items: infer I }
-          ? M extends 'read'
-            ? ValueOf<I, Root, M>[]
-            : readonly ValueOf<I, Root, M>[]
-          : S extends { readonly type: 'map'; readonly values: infer V }
-            ? { [key: string]: ValueOf<V, Root, M> }
-            : S extends { readonly type: 'enum'; readonly symbols: infer E extends readonly string[] }
-              ? E[number]
-              : S extends { readonly type: 'fixed' }
-                ? Buffer
-                : S extends { readonly type: infer P extends keyof Primitives }
-                  ? Primitives[P]
-                  : unknown
+      : [LogicalOf<S, M>] extends [never]
+        ? BaseOf<S, Root, M>
+        : LogicalOf<S, M>
+
+/** The value of a logical type; never where it keeps that of its base type. */
+type LogicalOf<S, M extends Mode> = M extends 'read' | 'write'
+  ? never
+  : S extends
+        | { readonly type: 'int'; readonly logicalType: 'date' }
+        | { readonly type: 'long'; readonly logicalType: 'timestamp-millis' }
+    ? Date
+    : S extends
+          | { readonly type: 'bytes' | 'fixed'; readonly logicalType: 'decimal' }
+          | { readonly type: 'fixed'; readonly logicalType: 'uuid' }
+      ? string
+      : S extends { readonly type: 'fixed'; readonly logicalType: 'duration' }
+        ? Duration
+        : never
+
+type BaseOf<S, Root, M extends Mode> = S extends {
+  readonly type: 'record' | 'error'
+  readonly fields: infer F extends readonly FieldLike[]
+}
+  ? RecordOf<F, Root, M>
+  : S extends { readonly type: 'array'; readonly items: infer I }
+    ? M extends 'read' | 'read logical'
+      ? ValueOf<I, Root, M>[]
+      : readonly ValueOf<I, Root, M>[]
+    : S extends { readonly type: 'map'; readonly values: infer V }
+      ? { [key: string]: ValueOf<V, Root, M> }
+      : S extends { readonly type: 'enum'; readonly symbols: infer E extends readonly string[] }
+        ? E[number]
+        : S extends { readonly type: 'fixed' }
+          ? Buffer
+          : S extends { readonly type: infer P extends keyof Primitives }
+            ? Primitives[P]
+            : unknown
 
 type ReferenceOf<D, Root, M extends Mode> = [D] extends [never] ? unknown : ValueOf<D, Root, M>
 
@@ -84,13 +108,13 @@ type RecordOf<F extends readonly FieldLike[], Root, M extends Mode> = Flat<
 >
 
 /** Fields that may be left out. */
-type Optional<M extends Mode> = M extends 'write' ? { readonly default: unknown } : never
+type Optional<M extends Mode> = M extends 'write' | 'write logical' ? { readonly default: unknown } : never
 
 /** One object type in place of an intersection, so that editors show the fields. */
 type Flat<T> = { [K in keyof T]: T[K] }
 
 type UnionOf<S extends readonly unknown[], Root, M extends Mode> =
-  Ambiguous<S, Root> extends true
+  Ambiguous<S, Root, M> extends true
     ? { [I in keyof S]: WrappedBranch<S[I], Root, M> }[number]
     : { [I in keyof S]: ValueOf<S[I], Root, M> }[number]
 
@@ -107,19 +131,28 @@ type BranchName<B> = B extends string
       ? T
       : never
 
-type Ambiguous<S extends readonly unknown[], Root, Seen = never> = S extends readonly [infer First, ...infer Rest]
-  ? BucketOf<First, Root> extends Seen
+type Ambiguous<S extends readonly unknown[], Root, M extends Mode, Seen = never> = S extends readonly [
+  infer First,
+  ...infer Rest,
+]
+  ? BucketOf<First, Root, M> extends Seen
     ? true
-    : Ambiguous<Rest, Root, Seen | BucketOf<First, Root>>
+    : Ambiguous<Rest, Root, M, Seen | BucketOf<First, Root, M>>
   : false
 
-type BucketOf<B, Root> = B extends keyof Buckets
+type BucketOf<B, Root, M extends Mode> = B extends keyof Buckets
   ? Buckets[B]
   : B extends string
-    ? BucketOfDefinition<Named<Root, B>>
-    : BucketOfDefinition<B>
+    ? BucketOfDefinition<Named<Root, B>, M>
+    : BucketOfDefinition<B, M>
 
-type BucketOfDefinition<D> = D extends { readonly type: infer T extends keyof Buckets } ? Buckets[T] : 'unknown'
+type BucketOfDefinition<D, M extends Mode> = [LogicalOf<D, M>] extends [never]
+  ? D extends { readonly type: infer T extends keyof Buckets }
+    ? Buckets[T]
+    : 'unknown'
+  : LogicalOf<D, M> extends string
+    ? 'string'
+    : 'object'
 
 /** The definition of a named type somewhere in the schema. */
 type Named<Root, Name extends string> =

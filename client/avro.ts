@@ -10,13 +10,15 @@
  * In TypeScript: records are objects, `int` and `long` numbers, `bytes` and `fixed` Buffers, enums strings, maps objects.
  * A `long` beyond the safe integers, ±(2^53 - 1), is refused when written and when read, because a number would not hold
  * it. A field with a default may be left out when writing. Unions hold the plain value where its JavaScript type says which branch it is,
- * else `{ branchName: value }`. Logical types keep their base type.
+ * else `{ branchName: value }`. Logical types keep their base type, unless they are asked for.
  * Invariant: what `decode` returns shares no memory with the bytes it was given.
  */
 import type avsc from 'avsc'
 import { MillraceError } from '../engine/base/errors.ts'
 import { KIB } from '../engine/base/limits.ts'
-import { parseSchema, type SchemaSource, schemaText } from '../engine/schema/avro-schema.ts'
+import { type ParseOptions, parseSchema, type SchemaSource, schemaText } from '../engine/schema/avro-schema.ts'
+import { resolveSchema, type SchemaProblem } from '../engine/schema/resolution.ts'
+import { makeTap, type Read, tapType } from '../engine/schema/tap.ts'
 import { type Check, compileCheck } from './avro-check.ts'
 import type { AvroInput, AvroType } from './avro-types.ts'
 
@@ -31,28 +33,55 @@ const WRITERS_MAX = 1000
 
 const scratch = Buffer.alloc(SCRATCH_BYTES)
 
-/** Finds the text of a registered schema; undefined when there is none of this id. */
-export type SchemaLookup = (id: number) => string | undefined
+const tap = makeTap()
+const NOTHING = Buffer.alloc(0)
+
+/**
+ * The memory that the bytes decoded last lie in, as a Buffer, which values beside them are read from as well: a view for
+ * each would cost more than decoding it. Held weakly, because it may be a mapped file.
+ */
+let lastMemory = new WeakRef<Buffer>(NOTHING)
+
+/** A schema's text and those of the schemas that it refers to; a `SchemaEntry` is one. */
+export interface SchemaTexts {
+  readonly text: string
+  readonly definitions?: readonly string[]
+}
+
+/** Finds a registered schema; undefined when there is none of this id. `schemas.lookup()` makes one. */
+export type SchemaLookup = (id: number) => string | SchemaTexts | undefined
+
+export interface AvroOptions<L extends boolean = boolean> {
+  /** Schemas that define types which this one uses, each before those that use it. Default: none. */
+  readonly definitions?: readonly SchemaSource[]
+  /**
+   * Logical types become JavaScript values: `date` and `timestamp-millis` a `Date`, `decimal` and a fixed `uuid` text,
+   * `duration` an object. Default false: they keep their base type.
+   */
+  readonly logicalTypes?: L
+}
 
 /** Reads what was written with one schema. */
 interface Reader {
   readonly check: Check
-  readonly resolver: ReturnType<avsc.Type['createResolver']> | undefined
+  readonly read: Read
 }
 
 /** A schema with its TypeScript types, before it has an id. It stands wherever a schema is expected. */
 export class AvroDefinition<T = unknown, Input = T> {
   /** The schema's JSON without white space. */
   readonly text: string
+  readonly #options: AvroOptions
 
-  constructor(schema: SchemaSource) {
+  constructor(schema: SchemaSource, options: AvroOptions = {}) {
     this.text = schemaText(schema)
-    parseSchema(this.text)
+    this.#options = options
+    parseSchema(this.text, parseOptions(options))
   }
 
   /** The serde of the registered schema. */
   serde(id: number, schemaOf?: SchemaLookup): AvroSerde<T, Input> {
-    return new AvroSerde(id, this.text, schemaOf)
+    return new AvroSerde(id, this.text, schemaOf, this.#options)
   }
 
   toJSON(): unknown {
@@ -67,8 +96,11 @@ export class AvroDefinition<T = unknown, Input = T> {
  * const flight = avro({ type: 'record', name: 'Flight', fields: [{ name: 'delay', type: 'int' }] })
  * // AvroDefinition<{ delay: number }>
  */
-export function avro<const S>(schema: S & SchemaSource): AvroDefinition<AvroType<S>, AvroInput<S>> {
-  return new AvroDefinition(schema)
+export function avro<const S, const L extends boolean = false>(
+  schema: S & SchemaSource,
+  options: AvroOptions<L> = {},
+): AvroDefinition<AvroType<S, L>, AvroInput<S, L>> {
+  return new AvroDefinition(schema, options)
 }
 
 export class AvroSerde<T = unknown, Input = T> {
@@ -83,12 +115,16 @@ export class AvroSerde<T = unknown, Input = T> {
    * @param schemaOf asked for the schemas of other ids that are met in records; without it they are UNKNOWN_SCHEMA
    * @throws INVALID_SCHEMA
    */
-  constructor(id: number, schema: SchemaSource, schemaOf: SchemaLookup = () => undefined) {
+  constructor(id: number, schema: SchemaSource, schemaOf: SchemaLookup = () => undefined, options: AvroOptions = {}) {
     if (!Number.isInteger(id) || id < 0 || id > 0x7fff_ffff)
       throw new MillraceError('INVALID_ARGUMENT', { argument: 'id', id })
     this.id = id
-    this.#type = parseSchema(schemaText(schema))
-    this.#own = { check: compileCheck(this.#type), resolver: undefined }
+    const text = schemaText(schema)
+    const parsing = parseOptions(options)
+    this.#type = parseSchema(text, parsing)
+    const base = parsing.logicalTypes === true ? parseSchema(text, { ...parsing, logicalTypes: false }) : this.#type
+    const own = tapType(this.#type)
+    this.#own = { check: compileCheck(base), read: from => own._read(from) }
     this.#schemaOf = schemaOf
   }
 
@@ -127,17 +163,24 @@ export class AvroSerde<T = unknown, Input = T> {
    *   writer's schema cannot be read as this one
    */
   decode(bytes: Uint8Array): T {
-    const buffer = asBuffer(bytes)
-    if (buffer.length < AVRO_PREFIX_BYTES || buffer[0] !== 0) {
-      throw new MillraceError('NOT_AVRO_ENCODED', { bytes: buffer.length, firstByte: buffer[0] ?? null })
+    const { length } = bytes
+    if (length < AVRO_PREFIX_BYTES || bytes[0] !== 0) {
+      throw new MillraceError('NOT_AVRO_ENCODED', { bytes: length, firstByte: bytes[0] ?? null })
     }
-    const id = buffer.readInt32BE(1)
-    const reader = id === this.id ? this.#own : this.#readerOf(id)
-    reader.check(buffer, AVRO_PREFIX_BYTES)
+    const memory = memoryOf(bytes)
+    const at = memory === bytes ? 0 : bytes.byteOffset
+    const id = readId(memory, at + 1)
+    const { check, read } = id === this.id ? this.#own : this.#readerOf(id)
+    const body = at + AVRO_PREFIX_BYTES
+    check(memory, body, at + length, at)
+    tap.buf = memory
+    tap.pos = body
     try {
-      return this.#type.decode(buffer, AVRO_PREFIX_BYTES, reader.resolver).value as T
+      return read(tap) as T
     } catch (error) {
       throw new MillraceError('SCHEMA_MISMATCH', { id, reason: reasonOf(error) }, error)
+    } finally {
+      tap.buf = NOTHING
     }
   }
 
@@ -152,15 +195,16 @@ export class AvroSerde<T = unknown, Input = T> {
   #readerOf(id: number): Reader {
     const known = this.#writers.get(id)
     if (known !== undefined) return known
-    const text = this.#schemaOf(id)
-    if (text === undefined) throw new MillraceError('UNKNOWN_SCHEMA', { id })
-    const writer = parseSchema(text)
-    let reader: Reader
-    try {
-      reader = { check: compileCheck(writer, true), resolver: this.#type.createResolver(writer) }
-    } catch (error) {
-      throw new MillraceError('SCHEMA_MISMATCH', { id, readerId: this.id, reason: reasonOf(error) }, error)
+    const found = this.#schemaOf(id)
+    if (found === undefined) throw new MillraceError('UNKNOWN_SCHEMA', { id })
+    const { text, definitions }: SchemaTexts = typeof found === 'string' ? { text: found } : found
+    const writer = parseSchema(text, { definitions })
+    const read = resolveSchema(this.#type, writer)
+    if (typeof read !== 'function') {
+      const [{ path, reason }] = read as [SchemaProblem]
+      throw new MillraceError('SCHEMA_MISMATCH', { id, readerId: this.id, path, reason })
     }
+    const reader = { check: compileCheck(writer), read }
     if (this.#writers.size >= WRITERS_MAX) this.#writers.clear()
     this.#writers.set(id, reader)
     return reader
@@ -181,9 +225,30 @@ export class AvroSerde<T = unknown, Input = T> {
   }
 }
 
+function parseOptions({ definitions = [], logicalTypes = false }: AvroOptions): ParseOptions {
+  return { definitions: definitions.map(schemaText), logicalTypes }
+}
+
 function writePrefix(bytes: Buffer, at: number, id: number): void {
   bytes[at] = 0
   bytes.writeInt32BE(id, at + 1)
+}
+
+/** Quicker than `readInt32BE`, which checks its arguments. */
+function readId(bytes: Buffer, at: number): number {
+  const high = ((bytes[at] as number) << 24) | ((bytes[at + 1] as number) << 16)
+  return high | ((bytes[at + 2] as number) << 8) | (bytes[at + 3] as number)
+}
+
+function memoryOf(bytes: Uint8Array): Buffer {
+  if (Buffer.isBuffer(bytes)) return bytes
+  const { buffer } = bytes
+  const known = lastMemory.deref()
+  // A buffer may have grown since.
+  if (known?.buffer === buffer && bytes.byteOffset + bytes.length <= known.length) return known
+  const memory = Buffer.from(buffer)
+  lastMemory = new WeakRef(memory)
+  return memory
 }
 
 /** avsc wants Buffers; a view of another kind is looked at as one, not copied. */

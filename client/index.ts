@@ -2,11 +2,20 @@
 export { ERRORS, type ErrorCode, isMillraceError, MillraceError } from '../engine/base/errors.ts'
 export type { AdoptedTopic } from '../engine/broker/adoption.ts'
 export type { BrokerEvents } from '../engine/broker/broker-events.ts'
-export type { SchemaEntry, ThreadHandle } from '../engine/broker/client-link.ts'
+export type { ThreadHandle } from '../engine/broker/client-link.ts'
 export type { EngineOptions } from '../engine/broker/options.ts'
+export type {
+  CheckOptions,
+  CompatibilityReport,
+  RegisterOptions,
+  SchemaConflict,
+  SchemaEntry,
+} from '../engine/broker/schema-service.ts'
 export type { Codec } from '../engine/format/compression.ts'
 export { RecordCursor, type RecordHeader } from '../engine/format/record.ts'
 export { EncodedBatch, encodeBatch } from '../engine/format/record-batch.ts'
+export type { Duration } from '../engine/schema/logical-types.ts'
+export { COMPATIBILITIES, type Compatibility, type SchemaReference } from '../engine/store/schemas.ts'
 export { Admin } from './admin.ts'
 export { Appender } from './appender.ts'
 export { AVRO_PREFIX_BYTES, AvroDefinition, AvroSerde, avro, type SchemaLookup } from './avro.ts'

@@ -2,11 +2,13 @@
 
 import { MillraceError } from '../engine/base/errors.ts'
 import type { Broker } from '../engine/broker/broker.ts'
-import type { ClientLink, SchemaEntry } from '../engine/broker/client-link.ts'
+import type { ClientLink } from '../engine/broker/client-link.ts'
 import type { ProducerGrant, ProducerMemory } from '../engine/broker/producers.ts'
+import type { SchemaCall, SchemaService } from '../engine/broker/schema-service.ts'
 import type { ClientTopic } from '../engine/broker/topic-metadata.ts'
 import type { EngineMemory } from '../engine/memory/engine-memory.ts'
 import { SchemaRegistry } from '../engine/schema/schema-registry.ts'
+import { callSchemas } from './schemas.ts'
 
 export class LocalLink implements ClientLink {
   readonly #broker: Broker
@@ -47,16 +49,15 @@ export class LocalLink implements ClientLink {
     return this.#broker.allocateProducerId()
   }
 
-  async registerSchema(subject: string, schema: string): Promise<SchemaEntry> {
+  async schemas<C extends SchemaCall>(
+    call: C,
+    ...args: Parameters<SchemaService[C]>
+  ): Promise<ReturnType<SchemaService[C]>> {
     this.#broker.demandOpen()
-    return this.#schemas.register(subject, schema)
+    return callSchemas(this.#schemas, call, args)
   }
 
   isUnanswered(): boolean {
     return false
-  }
-
-  async schema(id: number): Promise<SchemaEntry | undefined> {
-    return this.#broker.store.schemas.get(id)
   }
 }

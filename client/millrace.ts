@@ -9,7 +9,9 @@ import type { BrokerEvents } from '../engine/broker/broker-events.ts'
 import { serveThread, type ThreadHandle } from '../engine/broker/client-link.ts'
 import { Observer } from '../engine/broker/observer.ts'
 import { type EngineOptions, resolveOptions } from '../engine/broker/options.ts'
+import { SCHEMA_WRITES } from '../engine/broker/schema-service.ts'
 import { mappingStatistics } from '../engine/memory/mapping.ts'
+import { SchemaRegistry } from '../engine/schema/schema-registry.ts'
 import { Admin } from './admin.ts'
 import { LocalLink } from './local-link.ts'
 import { Lookup } from './lookup.ts'
@@ -17,7 +19,7 @@ import { Producer } from './producer.ts'
 import { LocalSource, ObservedSource, type ReadSource } from './read-source.ts'
 import { Reader } from './reader.ts'
 import { ReaderPool } from './reader-pool.ts'
-import { type SchemaSource, Schemas } from './schemas.ts'
+import { callSchemas, type SchemaSource, Schemas } from './schemas.ts'
 import type { EngineStatistics, ProducerOptions, ReaderOptions } from './types.ts'
 
 type Listeners = { readonly [Name in keyof BrokerEvents]?: (...args: BrokerEvents[Name]) => void }
@@ -137,11 +139,13 @@ export class Millrace {
   }
 }
 
+/** The registry over a store that only reads. */
 function observedSchemas(observer: Observer): SchemaSource {
+  const registry = new SchemaRegistry(observer.store.schemas)
   return {
-    registerSchema: async () => {
-      throw new MillraceError('READ_ONLY', { directory: observer.directory })
+    schemas: async (call, ...args) => {
+      if (SCHEMA_WRITES.has(call)) throw new MillraceError('READ_ONLY', { directory: observer.directory })
+      return callSchemas(registry, call, args)
     },
-    schema: async id => observer.store.schemas.get(id),
   }
 }

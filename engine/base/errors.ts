@@ -84,7 +84,19 @@ export const ERRORS = {
   // Avro
   INVALID_SCHEMA: spec('The text is not an Avro schema.', 'Correct the schema as the cause says.', false, 42),
   SCHEMA_MISMATCH: spec('The value does not fit its schema.', 'Correct the field that the details name.', false, 87),
-  UNKNOWN_SCHEMA: spec('No schema has this id or subject.', 'Register the schema first.', false, 87),
+  UNKNOWN_SCHEMA: spec('No schema has this id, subject or version.', 'Register the schema first.', false, 87),
+  INCOMPATIBLE_SCHEMA: spec(
+    'The schema is not compatible with an earlier version of its subject.',
+    'Change the schema as the reasons say, or set another compatibility for the subject.',
+    false,
+    42,
+  ),
+  SCHEMA_IN_USE: spec(
+    'Another schema refers to this version.',
+    'Delete the schema that the details name first.',
+    false,
+    42,
+  ),
   NOT_AVRO_ENCODED: spec(
     'The bytes do not start as an Avro value with a schema id does.',
     'Read the record as raw bytes, or decode it with what wrote it.',

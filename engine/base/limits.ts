@@ -43,8 +43,23 @@ export const RECORD_HEADERS_MAX = 65_536
 /** Offsets and timestamps are JavaScript numbers. */
 export const SAFE_MAX = Number.MAX_SAFE_INTEGER
 
-/** Longest schema text; a schema is parsed on the broker's thread. */
+/** Longest schema text, the schemas that it refers to included; a schema is parsed on the broker's thread. */
 export const SCHEMA_TEXT_BYTES_MAX = MIB
+
+/** Types inside one another in a schema: parsing and resolving go down by recursion. */
+export const SCHEMA_DEPTH_MAX = 200
+
+/** Pairs of types inside one another when one schema is resolved into another: two circles of types meet in many pairs. */
+export const RESOLUTION_DEPTH_MAX = 1000
+
+/** References of one schema. */
+export const SCHEMA_REFERENCES_MAX = 100
+
+/** Schemas that refer to one another in a row. */
+export const SCHEMA_REFERENCE_DEPTH_MAX = 16
+
+/** Problems that a compatibility check tells; a reader corrects the first few. */
+export const SCHEMA_PROBLEMS_MAX = 20
 
 /** Kafka's default for `offset.metadata.max.bytes`. */
 export const OFFSET_METADATA_BYTES_MAX = 4096

@@ -13,15 +13,8 @@ import {
 } from '../base/errors.ts'
 import { EngineMemory, type EngineMemoryHandle } from '../memory/engine-memory.ts'
 import type { ProducerGrant, ProducerMemory } from './producers.ts'
+import type { SchemaCall, SchemaService } from './schema-service.ts'
 import type { ClientTopic } from './topic-metadata.ts'
-
-/** A schema as it was registered. */
-export interface SchemaEntry {
-  readonly id: number
-  readonly subject: string
-  readonly version: number
-  readonly text: string
-}
 
 export interface ClientLink {
   readonly memory: EngineMemory
@@ -32,9 +25,8 @@ export interface ClientLink {
   detachProducer(producerId: number): Promise<void>
   /** An id for an idempotent producer that no other has. */
   allocateProducerId(): Promise<number>
-  /** @throws INVALID_SCHEMA, READ_ONLY */
-  registerSchema(subject: string, schema: string): Promise<SchemaEntry>
-  schema(id: number): Promise<SchemaEntry | undefined>
+  /** A call to the registry of schemas. @throws what the call does */
+  schemas<C extends SchemaCall>(call: C, ...args: Parameters<SchemaService[C]>): Promise<ReturnType<SchemaService[C]>>
   /** True for an error that is not the broker's answer: the call may have been carried out. */
   isUnanswered(error: unknown): boolean
 }
@@ -135,12 +127,8 @@ export class PortLink implements ClientLink {
     return this.#call('allocateProducerId')
   }
 
-  registerSchema(subject: string, schema: string): Promise<SchemaEntry> {
-    return this.#call('registerSchema', subject, schema)
-  }
-
-  schema(id: number): Promise<SchemaEntry | undefined> {
-    return this.#call('schema', id)
+  schemas<C extends SchemaCall>(call: C, ...args: Parameters<SchemaService[C]>): Promise<ReturnType<SchemaService[C]>> {
+    return this.#call('schemas', call, ...args)
   }
 
   isUnanswered(error: unknown): boolean {

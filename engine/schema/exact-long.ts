@@ -4,17 +4,10 @@
  * Here such values go through BigInt; all others take avsc's own path.
  */
 import avsc from 'avsc'
+import type { Tap } from './tap.ts'
 
 /** Above this magnitude the zigzag form may not fit a double's 53 bits. */
 const EXACT_MAX = 2 ** 52
-
-/** What avsc reads from and writes to: a buffer and a position, which may run past the end. */
-interface Tap {
-  readonly buf: Buffer
-  pos: number
-  readLong(): number
-  writeLong(value: number): void
-}
 
 type ErrorHook = (value: unknown, type: avsc.Type) => void
 

@@ -6,8 +6,9 @@
  *     checkpoints    topic id (16 bytes of the UUID) | partition u32
  *     offsets        group length u16 | group | topic id (16) | partition u32
  *     schemas        schema id u32
- *     schema-texts   SHA-256 of the schema text (32)
+ *     schema-texts   SHA-256 of the schema text and its references (32)
  *     subjects       subject length u16 | subject | version u32
+ *     compatibility  subject length u16 | subject
  *     meta           name of the fact
  *
  * LMDB refuses keys above 1978 bytes and empty ones; both are refused here first, with the argument's name. The length
@@ -113,8 +114,11 @@ export function schemaIdKey(id: SchemaId): Buffer {
   return u32Key(NO_PREFIX, id)
 }
 
-export function schemaTextKey(text: string): Buffer {
-  return createHash('sha256').update(text, 'utf8').digest()
+/** Of a schema with references, also their JSON behind a zero byte, which no JSON text has. */
+export function schemaTextKey(text: string, references: readonly object[] = []): Buffer {
+  const hash = createHash('sha256').update(text, 'utf8')
+  if (references.length > 0) hash.update(`\0${JSON.stringify(references)}`, 'utf8')
+  return hash.digest()
 }
 
 /** The keys that begin with `prefix`. */

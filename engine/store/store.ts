@@ -13,11 +13,19 @@ import { Environment, STORE_FOLDER, syncFolder } from './environment.ts'
 import { ALL_KEYS } from './keys.ts'
 import { type CleanShutdown, FORMAT_VERSION, META_DATABASE, MetaStore, readFact } from './meta.ts'
 import { OffsetStore, readCommittedOffset } from './offsets.ts'
-import { readSchema, readSchemaId, SchemaStore } from './schemas.ts'
+import { readCompatibility, readSchema, readSchemaId, readVersion, SchemaStore } from './schemas.ts'
 import { Table, type ValueReader } from './table.ts'
 import { readTopic, TopicStore } from './topics.ts'
 
-const FACT_DATABASES = ['topics', 'checkpoints', 'offsets', 'schemas', 'schema-texts', 'subjects'] as const
+const FACT_DATABASES = [
+  'topics',
+  'checkpoints',
+  'offsets',
+  'schemas',
+  'schema-texts',
+  'subjects',
+  'compatibility',
+] as const
 type FactDatabase = (typeof FACT_DATABASES)[number]
 
 export interface StoreOptions {
@@ -57,7 +65,8 @@ export class Store {
       {
         schemas: table('schemas', readSchema),
         texts: table('schema-texts', readSchemaId),
-        subjects: table('subjects', readSchemaId),
+        subjects: table('subjects', readVersion),
+        compatibility: lateTable(environment, 'compatibility', readCompatibility),
       },
       meta,
     )
@@ -143,4 +152,21 @@ function openTable<V>(environment: Environment, name: FactDatabase | 'meta', rea
   const database = environment.database(name, !environment.readOnly)
   if (database === undefined) throw new MillraceError('CORRUPT_STORE', { database: name, reason: 'missing' })
   return new Table(environment, name, database, reader)
+}
+
+/** A database that directories were once made without: an owner adds it, a reader beside an older one finds none. */
+function lateTable<V>(
+  environment: Environment,
+  name: FactDatabase,
+  reader: ValueReader<V>,
+): () => Table<V> | undefined {
+  let table: Table<V> | undefined
+  const open = (): Table<V> | undefined => {
+    if (table !== undefined) return table
+    const database = environment.database(name, !environment.readOnly)
+    if (database !== undefined) table = new Table(environment, name, database, reader)
+    return table
+  }
+  if (!environment.readOnly) open()
+  return open
 }

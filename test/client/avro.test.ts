@@ -126,9 +126,10 @@ describe('the wire format', () => {
   test('a long that is read as a double keeps its value or is refused', () => {
     const reader = avro('double').serde(2, () => '"long"')
     const writer = avro('long').serde(1)
-    for (const value of [-1, 2 ** 52, 2 ** 53 - 2, -(2 ** 52) + 1])
+    for (const value of [-1, 2 ** 52, 2 ** 53 - 2, -(2 ** 52) - 1, Number.MIN_SAFE_INTEGER])
       expect(reader.decode(writer.encode(value))).toBe(value)
-    expect(errorOf(() => reader.decode(writer.encode(-(2 ** 52) - 1))).code).toBe('SCHEMA_MISMATCH')
+    const beyond = Buffer.from('0000000001ffffffffffffffffff01', 'hex')
+    expect(errorOf(() => reader.decode(beyond)).code).toBe('SCHEMA_MISMATCH')
   })
 
   test('decoded values share no memory with the bytes they came from', () => {
@@ -340,6 +341,7 @@ describe('damaged bytes', () => {
       'too many items without bytes',
     ],
     ['a block of negative size', { type: 'array', items: 'int' }, '010102', 'negative block size'],
+    ['a block of a wrong size', { type: 'array', items: 'int' }, '0306020400', 'wrong block size'],
     ['a negative length', 'string', '03', 'negative length'],
     ['a length beyond the end', 'string', 'feffffff0f', 'truncated'],
     ['a branch that is not there', ['null', 'int'], '04', 'no such branch'],

@@ -161,12 +161,30 @@ describe('beside a live owner', () => {
       () => admin.applyRetention(),
       () => engine.producer(),
       () => engine.schemas.register('s', '"int"'),
+      () => engine.schemas.setCompatibility('NONE'),
+      () => engine.schemas.deleteVersion('s', 1),
+      () => engine.schemas.deleteSubject('s'),
       async () => engine.threadHandle(),
       async () => engine.on('warning', () => undefined),
     ] as (() => Promise<unknown>)[]) {
       await expect(call(), String(call)).rejects.toMatchObject(readOnly)
     }
     expect(await valuesOf(engine)).toEqual(numbers(0, 60))
+    await owner.close()
+  })
+
+  test('schemas are looked up and checked as the owner registers them', async () => {
+    const { directory, owner } = await owned()
+    await using engine = await look(directory)
+    expect(await engine.schemas.subjects()).toEqual([])
+    await owner.do('register', 's', '"int"')
+    await owner.do('compatibility', 'FULL', 's')
+    expect(await engine.schemas.latest('s')).toEqual({ id: 1, subject: 's', version: 1, text: '"int"' })
+    expect(await engine.schemas.check('s', '"long"')).toMatchObject({ isCompatible: false, compatibility: 'FULL' })
+    expect((await engine.schemas.lookup())(1)).toMatchObject({ text: '"int"' })
+    await owner.do('forget', 's')
+    expect(await engine.schemas.list()).toEqual([])
+    expect(await engine.schemas.get(1)).toMatchObject({ subject: 's', version: 1 })
     await owner.close()
   })
 

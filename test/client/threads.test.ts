@@ -96,6 +96,20 @@ test('errors cross as errors of the table, with their details', async () => {
   expect((await home.engine.schemas.get(id)).subject).toBe('subject')
 })
 
+test('schemas are checked, registered and deleted from a thread as from its owner’s', async () => {
+  const thread = new ServiceThread(home.engine, 'a')
+  const version = (more: object[]): string =>
+    JSON.stringify({ type: 'record', name: 'R', fields: [{ name: 'a', type: 'int' }, ...more] })
+  const texts = [version([]), version([{ name: 'b', type: 'int', default: 0 }])]
+  expect(await thread.ask('evolveSchemas', 'evolving', texts)).toEqual([true, 'object', 'FULL', [1, 2]])
+  expect(await home.engine.schemas.versions('evolving')).toEqual([1, 2])
+  await expect(thread.ask('evolveSchemas', 'evolving', ['"string"'])).rejects.toThrow(
+    /INCOMPATIBLE_SCHEMA.*subject=evolving, version=2, compatibility=FULL.*record R cannot be read as string/,
+  )
+  expect(await thread.ask('deleteSubject', 'evolving')).toEqual([1, 2])
+  expect(await home.engine.schemas.subjects()).not.toContain('evolving')
+})
+
 describe('what a thread that is gone leaves', () => {
   test('is reclaimed: slabs, rings and places, also of producers that were only asked for', async () => {
     const topic = await home.topic(2, SMALL)

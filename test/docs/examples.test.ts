@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Example, ExampleFolder, examplesOf, expectedOutput } from './support/examples.ts'
 
-const examples = ['README.md', 'docs/API.md'].flatMap(document => examplesOf(document))
+const examples = ['README.md', 'docs/API.md', 'docs/SCHEMAS.md'].flatMap(document => examplesOf(document))
 
 describe('the examples of the documents', () => {
   let folder: ExampleFolder
@@ -16,6 +16,7 @@ describe('the examples of the documents', () => {
   test('are there', () => {
     expect(examples.filter(({ document }) => document === 'README.md').length).toBeGreaterThan(0)
     expect(examples.filter(({ document }) => document === 'docs/API.md').length).toBeGreaterThan(5)
+    expect(examples.filter(({ document }) => document === 'docs/SCHEMAS.md').length).toBeGreaterThan(3)
   })
 
   test('have the right types', () => {

@@ -1,6 +1,6 @@
 /** The owner of a directory, for the tests of those who look in from outside. Does what standard input says, line by line. */
 import { createInterface } from 'node:readline'
-import { Millrace } from '../../../client/index.ts'
+import { type Compatibility, Millrace } from '../../../client/index.ts'
 
 const { directory } = JSON.parse(process.argv[2] as string) as { directory: string }
 const engine = await Millrace.open(directory, { writers: 1, jobThreads: 1 })
@@ -21,6 +21,9 @@ const commands: Record<string, (...args: string[]) => Promise<unknown>> = {
   },
   trim: (topic = '', partition = '0', offset = '0') =>
     engine.admin.deleteRecords(topic, Number(partition), Number(offset)),
+  register: (subject = '', schema = '') => engine.schemas.register(subject, schema),
+  compatibility: (level = '', subject = '') => engine.schemas.setCompatibility(level as Compatibility, subject),
+  forget: (subject = '') => engine.schemas.deleteSubject(subject),
   close: () => engine.close(),
 }
 

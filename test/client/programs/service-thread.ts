@@ -105,6 +105,20 @@ const commands: Record<string, (...args: never[]) => Promise<unknown>> = {
     )
     return { code, tookMs: performance.now() - begunMs }
   },
+  evolveSchemas: async (subject: string, schemas: readonly string[]) => {
+    const { isCompatible } = await client.schemas.check(subject, schemas[0] as string)
+    for (const schema of schemas) await client.schemas.register(subject, schema)
+    const lookup = await client.schemas.lookup(subject)
+    const { id } = await client.schemas.latest(subject)
+    await client.schemas.setCompatibility('FULL', subject)
+    return [
+      isCompatible,
+      typeof lookup(id),
+      await client.schemas.compatibility(subject),
+      await client.schemas.versions(subject),
+    ]
+  },
+  deleteSubject: (subject: string) => client.schemas.deleteSubject(subject),
   registerSchema: async (schema: string) => (await client.schemas.register('subject', schema)).id,
   close: async () => client.close(),
 }

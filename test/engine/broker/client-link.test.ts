@@ -5,6 +5,7 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { isMillraceError, MillraceError } from '../../../engine/base/errors.ts'
 import { type ClientLink, PortLink, serveThread } from '../../../engine/broker/client-link.ts'
 import type { ProducerMemory } from '../../../engine/broker/producers.ts'
+import type { SchemaCall, SchemaService } from '../../../engine/broker/schema-service.ts'
 import type { ClientTopic } from '../../../engine/broker/topic-metadata.ts'
 import { createEngineMemory, EngineMemory } from '../../../engine/memory/engine-memory.ts'
 
@@ -49,15 +50,11 @@ class TestLink implements ClientLink {
     this.detached.push(producerId)
   }
 
-  async registerSchema(
-    subject: string,
-    text: string,
-  ): Promise<{ id: number; subject: string; version: number; text: string }> {
-    return { id: 1, subject, version: 1, text }
-  }
-
-  async schema(): Promise<undefined> {
-    return undefined
+  async schemas<C extends SchemaCall>(
+    call: C,
+    ...args: Parameters<SchemaService[C]>
+  ): Promise<ReturnType<SchemaService[C]>> {
+    return [call, ...args] as unknown as ReturnType<SchemaService[C]>
   }
 
   isUnanswered(): boolean {
@@ -78,16 +75,16 @@ describe('calls', () => {
     )
     const answers = await Promise.all([
       link.topic('t'),
-      link.schema(5),
-      link.registerSchema('s', '"int"'),
+      link.schemas('get', 5),
+      link.schemas('register', 's', '"int"'),
       link.attachProducer(MEMORY),
       link.detachProducer(7),
       link.reattachProducer(7, 0),
     ])
     expect(answers.slice(0, 5)).toEqual([
       TOPIC,
-      undefined,
-      { id: 1, subject: 's', version: 1, text: '"int"' },
+      ['get', 5],
+      ['register', 's', '"int"'],
       { producerId: 7, channels: [] },
       undefined,
     ])

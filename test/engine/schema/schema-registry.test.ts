@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { SCHEMA_DEPTH_MAX } from '../../../engine/base/limits.ts'
 import { SchemaRegistry } from '../../../engine/schema/schema-registry.ts'
 import { errorOf, openStore, temporaryDirectory } from '../store/support.ts'
 
@@ -30,19 +31,17 @@ describe('the schema registry', () => {
     const schemas = registry()
     expect(schemas.register('a', 'long')).toMatchObject({ id: 1, text: '"long"' })
     expect(schemas.register('a', '"long"')).toMatchObject({ id: 1 })
-    expect(schemas.register('a', ['null', 'string'])).toMatchObject({ id: 2, text: '["null","string"]' })
+    expect(schemas.register('b', ['null', 'string'])).toMatchObject({ id: 2, text: '["null","string"]' })
   })
 
   test('answers by id and by subject, after a reopening', async () => {
     const directory = temporaryDirectory()
     const store = openStore(directory)
-    new SchemaRegistry(store.schemas).register('a', 'long')
+    new SchemaRegistry(store.schemas).register('a', { ...FLIGHT, doc: 'first' })
     new SchemaRegistry(store.schemas).register('a', FLIGHT)
     await store.close()
     const schemas = registry(directory)
     expect(schemas.get(2).text).toBe(JSON.stringify(FLIGHT))
-    expect(schemas.textOf(2)).toBe(JSON.stringify(FLIGHT))
-    expect(schemas.textOf(3)).toBeUndefined()
     expect(schemas.latest('a')).toMatchObject({ id: 2, version: 2 })
     expect(schemas.list().map(({ id }) => id)).toEqual([1, 2])
     expect((await errorOf(() => schemas.get(3))).details).toEqual({ id: 3 })
@@ -64,6 +63,10 @@ describe('the schema registry', () => {
     ['an empty text', ''],
     ['JSON null', '[null]'],
     ['a circular object', circular()],
+    ['a record without a name', { type: 'record', fields: [] }],
+    ['a kind that every object has', { type: 'constructor' }],
+    ['a name that every object has', { type: 'array', items: 'toString' }],
+    ['one that is too deep', deep(SCHEMA_DEPTH_MAX + 2)],
     ['one that is far too deep', `${'{"type":"array","items":'.repeat(20_000)}"int"${'}'.repeat(20_000)}`],
     ['one that is too long', { type: 'enum', name: 'E', symbols: ['A'], doc: 'x'.repeat(1 << 20) }],
   ])('refuses %s as INVALID_SCHEMA and registers nothing', async (_, schema) => {
@@ -84,6 +87,12 @@ describe('the schema registry', () => {
     expect((await errorOf(() => registry().register('', 'long'))).code).toBe('INVALID_ARGUMENT')
   })
 })
+
+function deep(levels: number): object {
+  let schema: string | object = 'int'
+  for (let level = 0; level < levels; level++) schema = { type: 'array', items: schema }
+  return schema as object
+}
 
 function circular(): object {
   const schema: { type: string; items?: object } = { type: 'array' }
