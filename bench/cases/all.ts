@@ -1,6 +1,7 @@
 /** The engine's cases in the order of the table. */
 import type { BenchCase } from '../harness/case.ts'
 import { appendCases } from './append.ts'
+import { avroCases } from './avro.ts'
 import { compactCases } from './compact.ts'
 import { durableCases } from './durable.ts'
 import { latencyCases } from './latency.ts'
@@ -18,6 +19,7 @@ export const engineCases: BenchCase[] = [
   ...latencyCases,
   ...recoveryCases,
   ...verifyCases,
+  ...avroCases,
   ...compactCases,
   ...memoryCases,
 ]

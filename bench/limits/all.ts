@@ -3,6 +3,7 @@ import type { BenchCase, BenchContext, Unit } from '../harness/case.ts'
 import { apart } from '../harness/placement.ts'
 import { runRounds } from '../harness/rounds.ts'
 import type { Side } from '../harness/side.ts'
+import { avroDecodeLimit, avroEncodeLimit } from './avro.ts'
 import { copyLimit } from './copy.ts'
 import { crcLimit } from './crc.ts'
 import { encodeLimit } from './encode.ts'
@@ -20,6 +21,9 @@ export const DURABLE_SENDERS = 64
 
 /** What lookups search: a log of 1 GiB in batches of 16 KiB. */
 export const LOOKUP = { valueBytes: 100, batchBytes: 16 * 1024, logBytes: SCRATCH_BYTES, perRound: 200_000 } as const
+
+/** Records of a round of Avro. */
+export const AVRO_RECORDS = 2_000_000
 
 const KIB = 1024
 
@@ -49,6 +53,8 @@ export const LIMITS = {
     lookupLimit(makeLookupLog(scratch, LOOKUP.valueBytes, LOOKUP.batchBytes, LOOKUP.logBytes), LOOKUP.perRound),
   ),
   roundTrip: limit('round trip, both parked, p50', 'us', () => apart(roundTripLimit(2000))),
+  avroEncode: limit('avsc toBuffer', 'records/s', () => avroEncodeLimit(AVRO_RECORDS)),
+  avroDecode: limit('avsc fromBuffer', 'records/s', () => avroDecodeLimit(AVRO_RECORDS)),
   crc16KiB: limit('CRC-32C of 16 KiB pieces', 'bytes/s', ({ scratch }) => crcLimit(scratch, 16 * KIB, ROUND_BYTES)),
   crc64KiB: limit('CRC-32C of 64 KiB pieces', 'bytes/s', ({ scratch }) => crcLimit(scratch, 64 * KIB, ROUND_BYTES)),
 }
