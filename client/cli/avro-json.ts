@@ -40,7 +40,8 @@ export class AvroReader {
     const id = new DataView(bytes.buffer, bytes.byteOffset).getInt32(1)
     let serde = this.#serdes.get(id)
     if (serde === undefined) {
-      serde = new AvroSerde(id, (await this.#engine.schemas.get(id)).text)
+      const { text, definitions = [] } = await this.#engine.schemas.get(id)
+      serde = new AvroSerde(id, text, undefined, { definitions })
       this.#serdes.set(id, serde)
     }
     return avroValueToJson(serde.decode(bytes))

@@ -36,6 +36,9 @@ const ADVICE: Partial<Readonly<Record<ErrorCode, string>>> = {
   INVALID_PARTITIONS: 'A topic has 1 to 10,000 partitions and can only grow.',
   RECORD_TOO_LARGE: 'Raise max.message.bytes: millrace topics alter TOPIC --config max.message.bytes=BYTES.',
   UNKNOWN_SCHEMA: '"millrace schemas list" shows the schemas, "millrace schemas register SUBJECT FILE" adds one.',
+  INCOMPATIBLE_SCHEMA:
+    'Change the schema as the reasons say, or set another level: millrace schemas compatibility LEVEL --subject SUBJECT.',
+  SCHEMA_IN_USE: '"millrace schemas delete" the schema that refers to it first.',
   NOT_AVRO_ENCODED: 'Read the topic without --avro.',
   CORRUPT_BATCH:
     '"millrace verify" shows everything that is damaged. With --from the nextOffset of the details one reads on behind it.',

@@ -1,6 +1,7 @@
 /** `millrace produce` and `millrace import`: records from lines, or from NDJSON as `consume --json` and `export` write it. */
 import { accessSync, constants } from 'node:fs'
 import { isMillraceError } from '../../engine/base/errors.ts'
+import type { SchemaEntry } from '../../engine/broker/schema-service.ts'
 import type { Codec } from '../../engine/format/compression.ts'
 import type { RecordHeader } from '../../engine/format/record.ts'
 import { AvroSerde } from '../avro.ts'
@@ -11,7 +12,7 @@ import type { Context } from './context.ts'
 import { CommandError, UsageError } from './failure.ts'
 import { count } from './output.ts'
 import { messageFromJson, parseJson } from './record-json.ts'
-import { chooseSchema, readSchema, storedSchemas } from './schema-choice.ts'
+import { chooseSchema, readSchema, withSchemas } from './schema-choice.ts'
 import { type Sent, sendLines } from './sending.ts'
 import { owning } from './session.ts'
 import { parseConfig } from './topics.ts'
@@ -65,21 +66,22 @@ function demandPlain(options: ProduceOptions): void {
 type Encode = ((value: unknown) => Uint8Array | null) | undefined
 
 /** A schema of the directory, or the text of one that is to be registered. */
-type ChosenSchema = { readonly id: number; readonly text: string } | { readonly text: string }
+type ChosenSchema = SchemaEntry | { readonly text: string }
 
 /** Before the directory is owned. */
 async function schemaOf(context: Context, choice: string): Promise<ChosenSchema> {
   return choice.startsWith('@')
     ? { text: await readSchema(context, choice.slice(1)) }
-    : chooseSchema(await storedSchemas(context.directory), choice)
+    : withSchemas(context.directory, schemas => chooseSchema(schemas, choice))
 }
 
 /** Avro with the schema that was chosen; undefined: bytes as they are. */
 async function encoderOf(engine: Millrace, topic: string, schema: ChosenSchema | undefined): Promise<Encode> {
   if (schema === undefined) return undefined
   if (!('id' in schema)) await engine.admin.describeTopic(topic) // else a schema of no topic would stay behind
-  const { id, text } = 'id' in schema ? schema : await engine.schemas.register(`${topic}-value`, schema.text)
-  const serde = new AvroSerde(id, text)
+  const entry = 'id' in schema ? schema : await engine.schemas.register(`${topic}-value`, schema.text)
+  const { id, text, definitions = [] } = entry
+  const serde = new AvroSerde(id, text, undefined, { definitions })
   return value => {
     if (value === null) return null
     try {
