@@ -25,10 +25,11 @@ describe('truncate', () => {
   test('to an offset, over many segments; appends go on there, and a reopening finds the same', async () => {
     const topic = await home.topic(1, SMALL)
     await send(topic, numbers(0, 24), 2_000)
-    const before = readdirSync(home.partitionDirectory(topic)).length
+    const logs = (): number => readdirSync(home.partitionDirectory(topic)).filter(name => name.endsWith('.log')).length
+    expect(logs()).toBe(4)
     const end = await home.engine.admin.truncate(topic, 0, { offset: 13 })
     expect(end).toEqual({ leaderEpoch: 1, endOffset: 13 })
-    expect(readdirSync(home.partitionDirectory(topic)).length).toBeLessThan(before)
+    expect(logs()).toBe(2)
     expect(await values(topic)).toEqual(numbers(0, 13))
     await send(topic, numbers(100, 104), 2_000)
     expect(await values(topic)).toEqual([...numbers(0, 13), ...numbers(100, 104)])
