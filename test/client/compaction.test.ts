@@ -101,9 +101,12 @@ describe('what stays', () => {
     expect(before?.segments).toBeGreaterThan(12)
     expect(after?.segments).toBeLessThan(6)
     const directory = home.partitionDirectory(topic)
-    const names = readdirSync(directory).filter(name => !/^\d{20}\.(log|index|timeindex)$/.test(name))
-    expect(names).toEqual(['leader-epoch-checkpoint'])
-    expect(names.filter(name => name.endsWith('.log')).length).toBeLessThan(6)
+    const names = readdirSync(directory)
+    const others = names.filter(name => !/^\d{20}\.(log|index|timeindex|snapshot)$/.test(name))
+    expect(others).toEqual(['leader-epoch-checkpoint'])
+    for (const suffix of ['.log', '.snapshot']) {
+      expect(names.filter(name => name.endsWith(suffix)).length).toBeLessThan(6)
+    }
   })
 })
 
