@@ -15,7 +15,7 @@ import {
 } from '../../../../engine/group/consumer-protocol.ts'
 import type { TopicPartitions } from '../../../../engine/group/partition-set.ts'
 import { beat, GROUP, heartbeat, joinRequest, leaveRequest, syncRequest, topicIdOf } from '../support/coordinator.ts'
-import type { Spot, World } from './world.ts'
+import type { Listener, Spot, WithoutToken, World } from './world.ts'
 
 type JoinAnswer = Extract<Answer, { type: 'JoinGroup' }>
 
@@ -53,28 +53,36 @@ export abstract class SimulatedClient {
     if (this.token !== undefined) this.world.abandon(this.token)
   }
 
+  /** A commit that is under way for a while: what it carries is of now. */
+  lateCommit(): (() => void) | undefined {
+    const request = this.#commitRequest()
+    return request && (() => void this.world.send(request, () => {}))
+  }
+
   protected commit(): void {
+    const request = this.#commitRequest()
+    if (request !== undefined) this.request(request, (_, refused) => this.onRefused(refused))
+  }
+
+  #commitRequest(): WithoutToken | undefined {
     const { random } = this.world
     const spots = [...this.owned.keys()]
-    if (spots.length === 0) return
+    if (spots.length === 0) return undefined
     const spot = random.pick(spots)
     const offset = (this.owned.get(spot) as number) + random.between(0, 3)
     this.owned.set(spot, offset)
     const [topic, partition] = spot.split('-') as [string, string]
-    this.request(
-      {
-        type: 'OffsetCommit',
-        groupId: GROUP,
-        generationIdOrMemberEpoch: this.epoch,
-        memberId: this.memberId,
-        instanceId: this.instanceId,
-        offsets: [{ topicId: topicIdOf(topic), partition: Number(partition), offset, leaderEpoch: 0, metadata: '' }],
-      },
-      (_, refused) => this.onRefused(refused),
-    )
+    return {
+      type: 'OffsetCommit',
+      groupId: GROUP,
+      generationIdOrMemberEpoch: this.epoch,
+      memberId: this.memberId,
+      instanceId: this.instanceId,
+      offsets: [{ topicId: topicIdOf(topic), partition: Number(partition), offset, leaderEpoch: 0, metadata: '' }],
+    }
   }
 
-  protected request(request: Parameters<World['send']>[0], listener: Parameters<World['send']>[1]): void {
+  protected request(request: WithoutToken, listener: Listener): void {
     let isAnswered = false
     const token = this.world.send(request, (answer, refused, memberId) => {
       isAnswered = true
@@ -257,6 +265,8 @@ export class ConsumerClient extends SimulatedClient {
     else if (random.chance(0.3)) this.commit()
     else {
       if (orderly || random.chance(0.7)) this.#follow()
+      // Clients may say everything again at any time, before they have followed as well.
+      else if (random.chance(0.3)) this.#says = 'all'
       this.#heartbeat()
     }
   }

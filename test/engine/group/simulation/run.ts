@@ -34,7 +34,7 @@ class Run {
   readonly #protocols: Protocols
   readonly #crashRate: number
   #clients: SimulatedClient[] = []
-  /** Requests of processes that died, still under way. */
+  /** Requests that are still under way, some of processes that died. */
   #late: (() => void)[] = []
   #ids = 0
 
@@ -42,6 +42,7 @@ class Run {
     this.world = new World(seed)
     this.#protocols = protocols
     this.#crashRate = this.world.random.pick([0.02, 0.1, 0.2])
+    this.world.lossRate = this.world.random.pick([0, 0.05, 0.2])
   }
 
   step(): void {
@@ -57,6 +58,7 @@ class Run {
     else if (this.#clients.length > 0) {
       const client = random.pick(this.#clients)
       if (random.chance(this.#crashRate)) this.#crash(client)
+      else if (random.chance(0.1)) this.#keepForLater(client.lateCommit())
       else client.act(false)
     }
     this.#clients = this.#clients.filter(client => !client.isOver)
@@ -84,6 +86,7 @@ class Run {
   comeToRest(): void {
     const { world } = this
     for (const send of this.#late) send()
+    world.lossRate = 0
     this.#removeTwins()
     for (let round = 0; round < ROUNDS_MAX; round++) {
       world.advance(ROUND_MS)
@@ -147,8 +150,7 @@ class Run {
   #crash(client: SimulatedClient): void {
     const { random } = this.world
     if (random.chance(0.3)) {
-      const send = client.lastWords()
-      if (send !== undefined) this.#late.push(send)
+      this.#keepForLater(client.lastWords())
     }
     this.#clients = this.#clients.filter(one => one !== client)
     client.giveUp()
@@ -156,6 +158,10 @@ class Run {
     if (client instanceof ClassicClient) {
       this.#clients.push(new ClassicClient(this.world, client.topics, client.instanceId, client.isCooperative))
     } else this.#clients.push(this.#consumer(client.topics, client.instanceId))
+  }
+
+  #keepForLater(send: (() => void) | undefined): void {
+    if (send !== undefined) this.#late.push(send)
   }
 
   #grow(): void {

@@ -26,6 +26,8 @@ export class World {
   readonly config: GroupConfig
   readonly topics = new Map<string, number>()
   readonly committed = new Map<Spot, number>()
+  /** How many of the answers never arrive. */
+  lossRate = 0
   machine: GroupMachine
   nowMs = 0
   steps = 0
@@ -33,6 +35,8 @@ export class World {
   #stored: { group: StoredGroup; members: Map<string, string> } | undefined
   #hasOffsets = false
   #topicsVersion = 0
+  #sender = ''
+  readonly #committers = new Map<Spot, string>()
   #tokens = 0
   #ids = 0
   readonly #listeners = new Map<number, Listener>()
@@ -57,11 +61,14 @@ export class World {
     this.#announce(name)
   }
 
-  /** Sends a request; an answer that is lost reaches nobody. */
+  /** Sends a request. An answer that is lost is one that the client stopped waiting for. */
   send(request: WithoutToken, listener: Listener): number {
     const token = ++this.#tokens
-    this.#listeners.set(token, listener)
+    const isLost = this.lossRate > 0 && this.random.chance(this.lossRate)
+    this.#listeners.set(token, isLost ? () => {} : listener)
+    this.#sender = 'memberId' in request ? (request.memberId ?? '') : ''
     this.#carryOut(this.machine.handle({ ...request, token } as GroupRequest, this.#now))
+    if (isLost) listener(undefined, 'lost', '')
     return token
   }
 
@@ -160,8 +167,12 @@ export class World {
   #commit({ topicId, partition, offset }: OffsetToCommit): void {
     const spot = `${this.topicName(topicId)}-${partition}`
     const before = this.committed.get(spot) ?? 0
-    if (offset < before) throw new Error(`${spot} is moved back from ${before} to ${offset}`)
+    // A member's own commits may overtake each other; that is its own business.
+    if (offset < before && this.#committers.get(spot) !== this.#sender) {
+      throw new Error(`${spot} is moved back from ${before} to ${offset} by ${this.#sender}`)
+    }
     this.committed.set(spot, offset)
+    this.#committers.set(spot, this.#sender)
   }
 
   #answer(token: number, answer: Answer | undefined, refused: ErrorCode | undefined, memberId: string): void {
