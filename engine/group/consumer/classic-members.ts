@@ -18,7 +18,7 @@ import { givePending, takePending } from '../pending.ts'
 import type { Heartbeat, JoinGroup, LeaveGroup, Protocol, SyncGroup } from '../requests.ts'
 import type { TopicDirectory } from '../topic-directory.ts'
 import type { ConsumerGroup } from './group.ts'
-import { admit, checkUnused, takeOver } from './heartbeat.ts'
+import { admit, takeOver } from './heartbeat.ts'
 import type { ClassicTerms, ConsumerMember, Subscription } from './member.ts'
 import { bringUpToDate, fenceMember, refreshTopics } from './membership.ts'
 import { waitsForOthers } from './reconcile.ts'
@@ -167,19 +167,14 @@ function findClassicJoining(
   memberId: string,
 ): ConsumerMember | undefined {
   const { instanceId } = request
-  if (instanceId === null) {
-    if (request.memberId === '' || takePending(effects, group, memberId)) return undefined
-    // Whoever was a member once has to hear that it is none any more, or it would keep what it owned.
-    return group.member(memberId)
-  }
-  const holder = group.staticMember(instanceId)
-  if (holder?.memberId === memberId) return holder
-  checkUnused(group, memberId)
-  if (holder === undefined) return undefined
+  // Whoever was a member once has to hear that it is none any more, or it would keep what it owned.
   if (request.memberId !== '') {
-    throw refusal('FENCED_INSTANCE_ID', { groupId: group.groupId, memberId, instanceId })
+    return instanceId === null && takePending(effects, group, memberId)
+      ? undefined
+      : group.memberOf(memberId, instanceId)
   }
-  return takeOver(effects, group, holder, memberId)
+  const holder = instanceId === null ? undefined : group.staticMember(instanceId)
+  return holder && takeOver(effects, group, holder, memberId)
 }
 
 function sendBackToJoin(effects: Effects, group: ConsumerGroup, member: ConsumerMember, token: number): void {

@@ -112,7 +112,7 @@ function findJoining(
 }
 
 /** An instance id is for a member's whole life. @throws INVALID_ARGUMENT where the id is that of another member */
-export function checkUnused(group: ConsumerGroup, memberId: string): void {
+function checkUnused(group: ConsumerGroup, memberId: string): void {
   if (!group.members.has(memberId)) return
   throw refusal('INVALID_ARGUMENT', { argument: 'instanceId', memberId, reason: 'the member joined without it' })
 }

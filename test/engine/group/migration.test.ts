@@ -162,6 +162,7 @@ describe('a classic member in a group of the new protocol', () => {
     const token = one.send(joinRequest({ requiresMemberId: true }))
     expect(one.refused(token)).toBe('MEMBER_ID_REQUIRED')
     expect(one.refusal(joinRequest({ memberId: 'other' }))).toBe('UNKNOWN_MEMBER_ID')
+    expect(one.refusal(joinRequest({ memberId: 'other', instanceId: 'i' }))).toBe('UNKNOWN_MEMBER_ID')
     expect(rejoin(one, one.givenId(token)).memberId).toBe(one.givenId(token))
     const late = one.givenId(one.send(joinRequest({ requiresMemberId: true })))
     one.advance(10_000)

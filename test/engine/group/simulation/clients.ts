@@ -146,7 +146,8 @@ export class ClassicClient extends SimulatedClient {
 
   #sendJoin(): void {
     if (!this.isCooperative) this.owned.clear()
-    this.isStale = this.world.epochOf(this.memberId) !== this.ownedEpoch
+    const known = this.world.epochOf(this.memberId)
+    this.isStale = known !== undefined && known !== this.ownedEpoch
     const metadata = encodeSubscription({
       version: this.isCooperative ? 3 : 0,
       topics: this.topics,

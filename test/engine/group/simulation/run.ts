@@ -90,10 +90,8 @@ class Run {
     this.#removeTwins()
     for (let round = 0; round < ROUNDS_MAX; round++) {
       world.advance(ROUND_MS)
-      for (const client of this.#clients) {
-        client.act(true)
-        this.check()
-      }
+      for (const client of this.#clients) client.act(true)
+      this.check()
       this.#clients = this.#clients.filter(client => !client.isOver)
       if (this.#isAtRest()) return
     }

@@ -107,7 +107,10 @@ export class World {
     return this.#listeners.size
   }
 
-  /** A member of a classic group was given these in a generation: nobody else may have been. */
+  /**
+   * A member of a classic group was given these in a generation: nobody else may have been.
+   * @param memberId the instance id of a static member, because its member id may change within a generation
+   */
   noteGiven(generationId: number, memberId: string, spots: Iterable<Spot>): void {
     for (const spot of spots) {
       const key = `${generationId} ${spot}`
@@ -166,6 +169,10 @@ export class World {
 
   #commit({ topicId, partition, offset }: OffsetToCommit): void {
     const spot = `${this.topicName(topicId)}-${partition}`
+    const owner = this.#ownerOf(topicId, partition, spot)
+    if (owner !== undefined && owner !== this.#sender) {
+      throw new Error(`a commit of ${spot} by ${this.#sender} is taken, which ${owner} owns`)
+    }
     const before = this.committed.get(spot) ?? 0
     // A member's own commits may overtake each other; that is its own business.
     if (offset < before && this.#committers.get(spot) !== this.#sender) {
@@ -173,6 +180,14 @@ export class World {
     }
     this.committed.set(spot, offset)
     this.#committers.set(spot, this.#sender)
+  }
+
+  /** Who owns a partition, as far as the coordinator knows; undefined where nobody does or it does not know. */
+  #ownerOf(topicId: TopicId, partition: number, spot: Spot): string | undefined {
+    const group = this.machine.group(GROUP)
+    if (group?.type === 'consumer') return group.ownerOf(topicId, partition)?.memberId
+    const holder = this.#given.get(`${group?.generationId} ${spot}`)
+    return (holder === undefined ? undefined : group?.staticMember(holder)?.memberId) ?? holder
   }
 
   #answer(token: number, answer: Answer | undefined, refused: ErrorCode | undefined, memberId: string): void {
