@@ -209,7 +209,7 @@ export const ERRORS = {
   ),
   TOO_MANY_SEGMENTS: spec('The segment table is full.', 'Raise segment.bytes or shorten retention.', true, 56),
   // Groups
-  INVALID_GROUP_ID: spec('The group id is not acceptable.', 'Give a group id that is not empty.', false, 24),
+  INVALID_GROUP_ID: spec('The group id is not acceptable.', 'Use 1 to 1,024 bytes of well-formed text.', false, 24),
   GROUP_ID_NOT_FOUND: spec(
     'There is no such group, or it uses the other group protocol.',
     'Correct the group id, or create the group by joining it; see group.consumer.migration.policy for groups of the other protocol.',

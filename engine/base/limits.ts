@@ -81,3 +81,9 @@ export const TOPIC_PATTERN_CHARACTERS_MAX = 1024
 
 /** Member ids of a group that were given out and did not join yet; they cost a client one small request each. */
 export const PENDING_MEMBERS_MAX = 10_000
+
+/** Bytes of a group id in UTF-8: group and member id together are a key of LMDB. */
+export const GROUP_ID_BYTES_MAX = 1024
+
+/** Bytes of a member id in UTF-8, for the same reason. */
+export const MEMBER_ID_BYTES_MAX = 900

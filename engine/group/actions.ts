@@ -5,9 +5,9 @@
  */
 import type { TopicId } from '../base/brands.ts'
 import type { ErrorData } from '../base/errors.ts'
+import type { GroupChange } from '../store/groups.ts'
 import type { TopicPartitions } from './partition-set.ts'
 import type { OffsetToCommit, Token } from './requests.ts'
-import type { StoredGroup, StoredMember } from './stored.ts'
 
 export interface JoinGroupAnswer {
   readonly type: 'JoinGroup'
@@ -145,20 +145,19 @@ export interface Reply {
 export interface Refuse {
   readonly type: 'refuse'
   readonly token: Token
+  /** MEMBER_ID_REQUIRED has the member id among its details. */
   readonly error: ErrorData
-  /** The member id that goes with the error, where the answer has room for one (JoinGroup). */
-  readonly memberId: string
 }
 
 /** A group changed: all that differs from what was stored of it before. */
-export interface StoreGroup {
+export interface StoreGroup extends GroupChange {
   readonly type: 'store-group'
+}
+
+/** A group is gone, with all that it committed. */
+export interface DeleteStoredGroup {
+  readonly type: 'delete-group'
   readonly groupId: string
-  /** Null where the group is gone. */
-  readonly group: StoredGroup | null
-  readonly members: readonly StoredMember[]
-  /** By member id. */
-  readonly removed: readonly string[]
 }
 
 export interface CommitOffsets {
@@ -171,10 +170,9 @@ export interface CommitOffsets {
 export interface DeleteOffsets {
   readonly type: 'delete-offsets'
   readonly groupId: string
-  /** Null for all of the group. */
-  readonly topics: readonly TopicPartitions[] | null
+  readonly topics: readonly TopicPartitions[]
 }
 
-export type Write = StoreGroup | CommitOffsets | DeleteOffsets
+export type Write = StoreGroup | DeleteStoredGroup | CommitOffsets | DeleteOffsets
 
 export type Action = Write | Reply | Refuse

@@ -55,12 +55,12 @@ export class Effects {
     this.#answers.push({ type: 'reply', token, answer })
   }
 
-  refuse(token: Token, code: ErrorCode, details: ErrorDetails, memberId = ''): void {
-    this.refuseWith(token, { code, details }, memberId)
+  refuse(token: Token, code: ErrorCode, details: ErrorDetails): void {
+    this.refuseWith(token, { code, details })
   }
 
-  refuseWith(token: Token, error: ErrorData, memberId = ''): void {
-    this.#answers.push({ type: 'refuse', token, error, memberId })
+  refuseWith(token: Token, error: ErrorData): void {
+    this.#answers.push({ type: 'refuse', token, error })
   }
 
   write(write: Write): void {

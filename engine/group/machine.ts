@@ -5,8 +5,10 @@
  * Groups live here as long as they have members, ids that are pending, or offsets. A group that is none of that is dead and
  * forgotten. Every token is answered exactly once.
  */
+import type { TopicId } from '../base/brands.ts'
 import { MillraceError } from '../base/errors.ts'
 import { invariant } from '../base/invariant.ts'
+import type { StoredGroup, StoredMember } from '../store/groups.ts'
 import type { Action } from './actions.ts'
 import { ClassicGroup } from './classic/group.ts'
 import { joinClassic } from './classic/join.ts'
@@ -20,6 +22,7 @@ import { checkHeartbeat, heartbeatConsumer, leaveConsumer } from './consumer/hea
 import { fenceMember } from './consumer/membership.ts'
 import { describeClassic, describeConsumer, listed } from './describe.ts'
 import { type Due, Effects, type Instant, refusal, refusalData } from './effects.ts'
+import { checkIds } from './ids.ts'
 import { downgrade, dropClassic, dropConsumer, finishUpgrade, mayDowngrade, upgraded } from './migration.ts'
 import type {
   ConsumerGroupHeartbeat,
@@ -30,7 +33,6 @@ import type {
   Tick,
   TopicsChanged,
 } from './requests.ts'
-import type { StoredGroup, StoredMember } from './stored.ts'
 import { TopicDirectory } from './topic-directory.ts'
 
 type Group = ClassicGroup | ConsumerGroup
@@ -116,6 +118,23 @@ export class GroupMachine {
     return this.#effects.take()
   }
 
+  /** Forgets a group that has neither members nor ids that are pending; false where it has. */
+  dropIfEmpty(groupId: string): boolean {
+    const group = this.#groups.get(groupId)
+    const isEmpty = group === undefined || (group.members.size === 0 && group.pending.size === 0)
+    if (isEmpty) this.#groups.delete(groupId)
+    return isEmpty
+  }
+
+  /** Undefined for a topic that does not exist. */
+  topicName(topicId: TopicId): string | undefined {
+    return this.#topics.withId(topicId)?.name
+  }
+
+  groupIds(): string[] {
+    return [...this.#groups.keys()]
+  }
+
   #setTime(now: Instant): void {
     invariant(now.monotonicMs >= this.#effects.now.monotonicMs, 'time does not go back')
     this.#effects.now = now
@@ -127,12 +146,11 @@ export class GroupMachine {
         this.#effects.reply(request.token, { type: 'ListGroups', groups: [...this.#groups.values()].map(listed) })
         return
       }
-      if (request.groupId === '') throw refusal('INVALID_GROUP_ID', { groupId: '' })
+      checkIds(request)
       this.#dispatch(request)
     } catch (error) {
       if (!(error instanceof MillraceError)) throw error
-      const memberId = request.type === 'JoinGroup' ? request.memberId : ''
-      this.#effects.refuseWith(request.token, refusalData(error), memberId)
+      this.#effects.refuseWith(request.token, refusalData(error))
     }
     if (request.type !== 'ListGroups') this.#settle(request.groupId)
   }
@@ -275,10 +293,8 @@ export class GroupMachine {
     if (group.members.size > 0) throw refusal('NON_EMPTY_GROUP', { groupId, members: group.members.size })
     if (group.type === 'classic') dropClassic(this.#effects, group, 'COORDINATOR_NOT_AVAILABLE')
     else dropConsumer(this.#effects, group)
-    const removed = [...group.storedMemberIds]
     this.#groups.delete(groupId)
-    this.#effects.write({ type: 'store-group', groupId, group: null, members: [], removed })
-    this.#effects.write({ type: 'delete-offsets', groupId, topics: null })
+    this.#effects.write({ type: 'delete-group', groupId })
     this.#effects.reply(token, { type: 'DeleteGroup' })
   }
 

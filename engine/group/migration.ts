@@ -4,6 +4,7 @@
  * classic protocol notice no more than a rebalance.
  */
 
+import type { MillraceError } from '../base/errors.ts'
 import { ClassicGroup } from './classic/group.ts'
 import { ClassicMember } from './classic/member.ts'
 import { beginSession, prepareRebalance, refuseJoin, refuseSync } from './classic/rebalance.ts'
@@ -11,31 +12,34 @@ import { allowsDowngrade, allowsUpgrade } from './config.ts'
 import { subscriptionIn, toNamedPartitions, toPartitionSet } from './consumer/classic-members.ts'
 import { ConsumerGroup } from './consumer/group.ts'
 import { ConsumerMember, type CurrentAssignment } from './consumer/member.ts'
-import { CONSUMER_PROTOCOL_TYPE, decodeAssignment, decodeSubscription, encodeAssignment } from './consumer-protocol.ts'
+import {
+  CONSUMER_PROTOCOL_TYPE,
+  type ConsumerAssignment,
+  type ConsumerSubscription,
+  decodeAssignment,
+  decodeSubscription,
+  encodeAssignment,
+} from './consumer-protocol.ts'
 import { type Effects, refusal } from './effects.ts'
 import { PartitionSet } from './partition-set.ts'
 import { dropPending } from './pending.ts'
 
 /**
- * The KIP-848 group that a classic group becomes: same members, same ownership, its generation as their epoch. The classic
- * group is left as it is until `finishUpgrade`, because the request that leads to this may still be refused.
+ * The KIP-848 group that a classic group becomes: same members, same ownership, its generation as their epoch. What a member
+ * owned when it joined and was not given again it may still have, so that is for it to give up first. The classic group is
+ * left as it is until `finishUpgrade`, because the request that leads to this may still be refused.
  * @throws GROUP_ID_NOT_FOUND where the policy forbids it or a member does not speak the consumers' protocol
  */
 export function upgraded(effects: Effects, classic: ClassicGroup): ConsumerGroup {
-  const { groupId, generationId, protocolName } = classic
-  const refuse = (reason: string) => refusal('GROUP_ID_NOT_FOUND', { groupId, reason })
-  if (!allowsUpgrade(effects.config)) throw refuse('group.consumer.migration.policy forbids the upgrade')
-  if (classic.protocolType !== CONSUMER_PROTOCOL_TYPE) throw refuse(`protocol type ${classic.protocolType}`)
+  const { groupId, generationId } = classic
+  if (!allowsUpgrade(effects.config)) throw cannotUpgrade(classic, 'group.consumer.migration.policy forbids it')
+  if (classic.protocolType !== CONSUMER_PROTOCOL_TYPE) throw cannotUpgrade(classic, 'not a group of consumers')
   const group = new ConsumerGroup(groupId, effects.now.wallMs)
-  for (const { memberId, terms, assignment } of classic.members.values()) {
-    const bytes = terms.protocols.find(({ name }) => name === protocolName)?.metadata
-    const subscription = bytes === undefined ? subscriptionIn(terms.protocols) : decodeSubscription(bytes)
-    const owned = decodeAssignment(assignment)
-    if (subscription === undefined || owned === undefined) throw refuse('a member with an unreadable subscription')
-    // What an assignor of the members' own tells them this way, the coordinator could not.
-    if ((owned.userData?.length ?? 0) > 0) throw refuse('a member with a custom assignor')
-    const { sessionTimeoutMs, protocols, ...known } = terms
-    const heir = new ConsumerMember(groupId, memberId, {
+  const claims = new Map<ConsumerMember, PartitionSet>()
+  for (const member of classic.members.values()) {
+    const { subscription, assignment } = spokenBy(classic, member)
+    const { sessionTimeoutMs, protocols, ...known } = member.terms
+    const heir = new ConsumerMember(groupId, member.memberId, {
       ...known,
       rackId: subscription.rackId,
       serverAssignor: null,
@@ -45,17 +49,45 @@ export function upgraded(effects: Effects, classic: ClassicGroup): ConsumerGroup
     })
     group.add(heir)
     // A faulty leader may have given a partition to two members. Then the first keeps it.
-    const assigned = new PartitionSet()
-    toPartitionSet(owned.partitions, effects.topics).forEach((topicId, partition) => {
-      if (group.ownerOf(topicId, partition) === undefined) assigned.add(topicId, partition, generationId)
-    })
+    const assigned = unowned(group, toPartitionSet(assignment.partitions, effects.topics), generationId)
     heir.target = assigned.filter(() => true)
     const pendingRevocation = new PartitionSet()
     group.setCurrent(heir, { memberEpoch: generationId, state: 'stable', assigned, pendingRevocation })
+    claims.set(heir, toPartitionSet(subscription.owned, effects.topics))
+  }
+  for (const [heir, claimed] of claims) {
+    const pendingRevocation = unowned(group, claimed, 0)
+    if (pendingRevocation.size > 0) group.setCurrent(heir, { ...heir.current, state: 'unrevoked', pendingRevocation })
   }
   group.groupEpoch = generationId
   group.setAssignmentEpoch(generationId, '')
   return group
+}
+
+/** What a member says and was told. @throws GROUP_ID_NOT_FOUND */
+function spokenBy(
+  classic: ClassicGroup,
+  { terms, assignment }: ClassicMember,
+): { subscription: ConsumerSubscription; assignment: ConsumerAssignment } {
+  const bytes = terms.protocols.find(({ name }) => name === classic.protocolName)?.metadata
+  const subscription = bytes === undefined ? subscriptionIn(terms.protocols) : decodeSubscription(bytes)
+  const told = decodeAssignment(assignment)
+  if (subscription === undefined || told === undefined) throw cannotUpgrade(classic, 'a member is not understood')
+  // What an assignor of the members' own tells them this way, the coordinator could not.
+  if ((told.userData?.length ?? 0) > 0) throw cannotUpgrade(classic, 'a member has an assignor of its own')
+  return { subscription, assignment: told }
+}
+
+function unowned(group: ConsumerGroup, partitions: PartitionSet, epoch: number): PartitionSet {
+  const free = new PartitionSet()
+  partitions.forEach((topicId, partition) => {
+    if (group.ownerOf(topicId, partition) === undefined) free.add(topicId, partition, epoch)
+  })
+  return free
+}
+
+function cannotUpgrade({ groupId }: ClassicGroup, reason: string): MillraceError {
+  return refusal('GROUP_ID_NOT_FOUND', { groupId, reason })
 }
 
 /** The classic group has gone: its deadlines too, and who waited for it joins again. */

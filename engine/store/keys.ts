@@ -5,6 +5,7 @@
  *     topics         topic name
  *     checkpoints    topic id (16 bytes of the UUID) | partition u32
  *     offsets        group length u16 | group | topic id (16) | partition u32
+ *     groups         group length u16 | group | member id, empty for the group itself
  *     schemas        schema id u32
  *     schema-texts   SHA-256 of the schema text and its references (32)
  *     subjects       subject length u16 | subject | version u32
@@ -92,6 +93,19 @@ export function groupPrefix(group: string): Buffer {
 /** `subject length | subject`, the start of all keys of a subject. */
 export function subjectPrefix(subject: string): Buffer {
   return lengthPrefixed('subject', subject, KEY_BYTES_MAX - 2 - 4)
+}
+
+/** `group length | group | member id`; without a member id it is the key of the group itself, the first of its keys. */
+export function memberKey(prefix: Buffer, memberId: string): Buffer {
+  return Buffer.concat([prefix, encode('memberId', memberId, KEY_BYTES_MAX - prefix.length)])
+}
+
+export function groupOfMemberKey(key: Buffer): string {
+  return key.toString('utf8', 2, 2 + key.readUInt16BE())
+}
+
+export function memberOfKey(key: Buffer): string {
+  return key.toString('utf8', 2 + key.readUInt16BE())
 }
 
 export function subjectOfKey(key: Buffer): string {

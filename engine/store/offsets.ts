@@ -113,6 +113,34 @@ export class OffsetStore {
       .map(({ key, value }) => ({ topicId: topicIdOfKey(key), partition: partitionOfKey(key), ...value }))
   }
 
+  hasCommits(group: string): boolean {
+    return this.#table.firstKey(prefixRange(groupPrefix(group))) !== undefined
+  }
+
+  /**
+   * Forgets those commits that are still to be forgotten when everything that was submitted before is on disk: a newer
+   * commit of a partition may be among that.
+   * @returns how many went
+   */
+  deleteIf(
+    group: string,
+    partitions: readonly { topicId: TopicId; partition: number }[],
+    isOver: (topicId: TopicId, committedAtMs: number) => boolean,
+  ): Promise<number> {
+    const prefix = groupPrefix(group)
+    return this.#environment.transactLater(() => {
+      let count = 0
+      for (const { topicId, partition } of partitions) {
+        const key = partitionKey(topicId, partition, prefix)
+        const value = this.#table.get(key)
+        if (value === undefined || !isOver(topicId, value.committedAtMs)) continue
+        this.#table.remove(key)
+        count++
+      }
+      return count
+    })
+  }
+
   /** The groups that have committed offsets. */
   groups(): string[] {
     return [...this.#groupPrefixes()].map(prefix => groupPrefixText(prefix))
@@ -127,8 +155,12 @@ export class OffsetStore {
 
   /** Forgets a group, behind all that was submitted before; resolves when it is on disk. */
   deleteGroup(group: string): Promise<void> {
-    const range = prefixRange(groupPrefix(group))
-    return this.#environment.transactLater(() => this.#table.removeRange(range))
+    return this.#environment.transactLater(() => this.removeGroup(group))
+  }
+
+  /** Forgets a group within the transaction that is open. */
+  removeGroup(group: string): void {
+    this.#table.removeRange(prefixRange(groupPrefix(group)))
   }
 
   /**

@@ -10,6 +10,7 @@ import { type Clock, systemClock } from '../base/clock.ts'
 import { MillraceError } from '../base/errors.ts'
 import { CheckpointStore, readCheckpoint } from './checkpoints.ts'
 import { Environment, STORE_FOLDER, syncFolder } from './environment.ts'
+import { GroupStore, readGroupEntry, type StoredGroup, type StoredMember } from './groups.ts'
 import { ALL_KEYS } from './keys.ts'
 import { type CleanShutdown, FORMAT_VERSION, META_DATABASE, MetaStore, readFact } from './meta.ts'
 import { OffsetStore, readCommittedOffset } from './offsets.ts'
@@ -21,6 +22,7 @@ const FACT_DATABASES = [
   'topics',
   'checkpoints',
   'offsets',
+  'groups',
   'schemas',
   'schema-texts',
   'subjects',
@@ -43,6 +45,7 @@ export class Store {
   readonly topics: TopicStore
   readonly checkpoints: CheckpointStore
   readonly offsets: OffsetStore
+  readonly groups: GroupStore
   readonly schemas: SchemaStore
   readonly #environment: Environment
   readonly #meta: MetaStore
@@ -60,6 +63,7 @@ export class Store {
     })
     this.checkpoints = new CheckpointStore(environment, table('checkpoints', readCheckpoint), this.topics)
     this.offsets = new OffsetStore(environment, table('offsets', readCommittedOffset), this.topics)
+    this.groups = new GroupStore(environment, this.#groupTable(), this.offsets)
     this.schemas = new SchemaStore(
       environment,
       {
@@ -87,6 +91,12 @@ export class Store {
       void environment.close()
       throw error
     }
+  }
+
+  /** Directories that were written before there were groups have none. */
+  #groupTable(): Table<StoredGroup | StoredMember> | undefined {
+    const database = this.#environment.database('groups', !this.readOnly)
+    return database && new Table(this.#environment, 'groups', database, readGroupEntry)
   }
 
   /** Submitted writes that are not on disk yet. */

@@ -6,11 +6,11 @@
  * pending is not a member yet.
  */
 import { invariant } from '../../base/invariant.ts'
+import type { StoredClassicGroup, StoredClassicMember } from '../../store/groups.ts'
 import { CONSUMER_PROTOCOL_TYPE, decodeSubscription } from '../consumer-protocol.ts'
 import { Deadline } from '../deadlines.ts'
 import { type Due, type Effects, refusal } from '../effects.ts'
 import type { Protocol } from '../requests.ts'
-import type { StoredClassicGroup, StoredClassicMember } from '../stored.ts'
 import type { ClassicState } from './cases.ts'
 import { ClassicMember } from './member.ts'
 

@@ -8,6 +8,7 @@
 import { decide } from '../../base/case-table.ts'
 import { decodeSubscription } from '../consumer-protocol.ts'
 import { type Effects, refusal } from '../effects.ts'
+import { newMemberId } from '../ids.ts'
 import { givePending, takePending } from '../pending.ts'
 import type { JoinGroup } from '../requests.ts'
 import { ACCEPT_CASES, JOIN_CASES, STATIC_CASES } from './cases.ts'
@@ -31,7 +32,7 @@ export function joinClassic(effects: Effects, group: ClassicGroup, request: Join
   if (!hasRoom(effects, group, request)) {
     const { memberId, token } = request
     const details = { groupId: group.groupId, members: group.members.size, max: effects.config.sizeMax }
-    effects.refuse(token, 'GROUP_MAX_SIZE_REACHED', details, memberId)
+    effects.refuse(token, 'GROUP_MAX_SIZE_REACHED', details)
     const member = group.members.get(memberId)
     if (member === undefined) return
     removeMember(effects, group, member)
@@ -64,14 +65,14 @@ function hasRoom(effects: Effects, group: ClassicGroup, { memberId }: JoinGroup)
 
 function joinNew(effects: Effects, group: ClassicGroup, request: JoinGroup): void {
   const { instanceId, token } = request
-  const memberId = `${instanceId ?? request.clientId}-${effects.newId()}`
+  const memberId = newMemberId(effects, instanceId, request.clientId)
   if (instanceId !== null) {
     const old = group.staticMember(instanceId)
     if (old === undefined) addMember(effects, group, memberId, request)
     else replaceStatic(effects, group, old, memberId, request)
   } else if (request.requiresMemberId) {
     givePending(effects, group, memberId, request.sessionTimeoutMs)
-    effects.refuse(token, 'MEMBER_ID_REQUIRED', { groupId: group.groupId, memberId }, memberId)
+    effects.refuse(token, 'MEMBER_ID_REQUIRED', { groupId: group.groupId, memberId })
   } else addMember(effects, group, memberId, request)
 }
 

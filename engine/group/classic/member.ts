@@ -1,8 +1,9 @@
 /** A member of a classic group: what it joined with, its assignment, and the requests of it that wait. */
+
+import type { StoredClassicMember } from '../../store/groups.ts'
 import { Deadline } from '../deadlines.ts'
 import type { Due } from '../effects.ts'
 import type { Protocol, Token } from '../requests.ts'
-import type { StoredClassicMember } from '../stored.ts'
 
 const NOTHING = new Uint8Array(0)
 

@@ -141,7 +141,7 @@ export function joinAnswer(group: ClassicGroup, { memberId }: ClassicMember): Jo
 export function refuseJoin(effects: Effects, group: ClassicGroup, member: ClassicMember, code: ErrorCode): void {
   const { joinToken, memberId } = member
   if (joinToken === undefined) return
-  effects.refuse(joinToken, code, { groupId: group.groupId, memberId }, memberId)
+  effects.refuse(joinToken, code, { groupId: group.groupId, memberId })
   member.joinToken = undefined
   beginSession(effects, member)
 }

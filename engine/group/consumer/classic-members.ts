@@ -13,6 +13,7 @@ import {
   type NamedPartitions,
 } from '../consumer-protocol.ts'
 import { type Effects, refusal, refusalData } from '../effects.ts'
+import { newMemberId } from '../ids.ts'
 import { PartitionSet } from '../partition-set.ts'
 import { givePending, takePending } from '../pending.ts'
 import type { Heartbeat, JoinGroup, LeaveGroup, Protocol, SyncGroup } from '../requests.ts'
@@ -38,10 +39,10 @@ export function joinAsClassic(effects: Effects, group: ConsumerGroup, request: J
       protocols: protocols.map(({ name }) => name).join(' '),
     })
   }
-  const memberId = request.memberId === '' ? `${instanceId ?? clientId}-${effects.newId()}` : request.memberId
+  const memberId = request.memberId === '' ? newMemberId(effects, instanceId, clientId) : request.memberId
   if (request.memberId === '' && instanceId === null && request.requiresMemberId) {
     givePending(effects, group, memberId, sessionTimeoutMs)
-    effects.refuse(request.token, 'MEMBER_ID_REQUIRED', { groupId, memberId }, memberId)
+    effects.refuse(request.token, 'MEMBER_ID_REQUIRED', { groupId, memberId })
     return
   }
   const rebalanceTimeoutMs = request.rebalanceTimeoutMs < 0 ? sessionTimeoutMs : request.rebalanceTimeoutMs

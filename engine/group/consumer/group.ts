@@ -8,10 +8,10 @@
  */
 import type { TopicId } from '../../base/brands.ts'
 import { invariant } from '../../base/invariant.ts'
+import type { StoredConsumerGroup, StoredConsumerMember, StoredMember } from '../../store/groups.ts'
 import type { Deadline } from '../deadlines.ts'
 import { type Due, type Effects, refusal } from '../effects.ts'
 import type { PartitionSet } from '../partition-set.ts'
-import type { StoredConsumerGroup, StoredConsumerMember, StoredMember } from '../stored.ts'
 import { TopicPattern } from '../topic-pattern.ts'
 import { ConsumerMember, type CurrentAssignment } from './member.ts'
 

@@ -2,7 +2,6 @@
  * ConsumerGroupHeartbeat, the one request of KIP-848: it joins, changes the subscription, says what the member owns, fetches
  * what it is to own, and leaves. A request is refused before anything is changed for it.
  */
-import { SERVER_ASSIGNORS } from '../assignors/index.ts'
 import { type Effects, refusal } from '../effects.ts'
 import { PartitionSet } from '../partition-set.ts'
 import type { Client, ConsumerGroupHeartbeat } from '../requests.ts'
@@ -30,7 +29,7 @@ export function checkHeartbeat({ config }: Effects, request: ConsumerGroupHeartb
   }
   const assignor = request.serverAssignor
   const known = config.consumerAssignors
-  if (assignor !== null && !(known.includes(assignor) && SERVER_ASSIGNORS.some(({ name }) => name === assignor))) {
+  if (assignor !== null && !known.includes(assignor)) {
     throw refusal('UNSUPPORTED_ASSIGNOR', { assignor, known: known.join(' ') })
   }
 }

@@ -7,12 +7,12 @@
  *     unreleased   it waits for partitions that others did not give up yet
  */
 import type { TopicId } from '../../base/brands.ts'
+import type { StoredConsumerMember, StoredPartitions } from '../../store/groups.ts'
 import { fromBase64, toBase64 } from '../classic/member.ts'
 import { Deadline } from '../deadlines.ts'
 import type { Due } from '../effects.ts'
 import { PartitionSet } from '../partition-set.ts'
 import type { Protocol } from '../requests.ts'
-import type { StoredConsumerMember, StoredPartitions } from '../stored.ts'
 
 /** The epoch of a static member that left for a while, and the one it sends to do so. */
 export const STATIC_LEAVE_EPOCH = -2

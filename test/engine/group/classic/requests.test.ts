@@ -208,7 +208,7 @@ describe('administration', () => {
     const pending = one.send(joinRequest({ requiresMemberId: true }))
     one.ask<'DeleteGroup'>(request)
     expect(one.stored().size).toBe(0)
-    expect(one.writes.at(-1)).toEqual({ type: 'delete-offsets', groupId: GROUP, topics: null })
+    expect(one.writes.at(-1)).toEqual({ type: 'delete-group', groupId: GROUP })
     expect(one.refusal(request)).toBe('GROUP_ID_NOT_FOUND')
     expect(one.refusal(joinRequest({ memberId: one.givenId(pending) }))).toBe('UNKNOWN_MEMBER_ID')
     one.advance(1_000_000)

@@ -4,13 +4,13 @@
  * rest with everything assigned.
  */
 import type { TopicId } from '../../../../engine/base/brands.ts'
-import type { ErrorCode } from '../../../../engine/base/errors.ts'
+import type { ErrorCode, ErrorData } from '../../../../engine/base/errors.ts'
 import { Random } from '../../../../engine/base/random.ts'
 import type { Action, Answer } from '../../../../engine/group/actions.ts'
 import { GROUP_DEFAULTS, type GroupConfig } from '../../../../engine/group/config.ts'
 import { GroupMachine } from '../../../../engine/group/machine.ts'
 import type { GroupRequest, OffsetToCommit } from '../../../../engine/group/requests.ts'
-import type { StoredGroup, StoredMember } from '../../../../engine/group/stored.ts'
+import type { StoredGroup, StoredMember } from '../../../../engine/store/groups.ts'
 import { GROUP, topicIdOf } from '../support/coordinator.ts'
 
 export type WithoutToken = GroupRequest extends infer R ? (R extends unknown ? Omit<R, 'token'> : never) : never
@@ -141,10 +141,6 @@ export class World {
     for (const action of actions) {
       switch (action.type) {
         case 'store-group': {
-          if (action.group === null) {
-            this.#stored = undefined
-            break
-          }
           const members = this.#stored?.members ?? new Map<string, string>()
           for (const memberId of action.removed) members.delete(memberId)
           for (const member of action.members) members.set(member.memberId, JSON.stringify(member))
@@ -155,13 +151,14 @@ export class World {
           this.#hasOffsets = true
           for (const offset of action.offsets) this.#commit(offset)
           break
+        case 'delete-group':
         case 'delete-offsets':
           throw new Error('nobody asked for that')
         case 'reply':
-          this.#answer(action.token, action.answer, undefined, '')
+          this.#answer(action.token, action.answer, undefined)
           break
         case 'refuse':
-          this.#answer(action.token, undefined, action.error.code, action.memberId)
+          this.#answer(action.token, undefined, action.error)
           break
       }
     }
@@ -190,11 +187,11 @@ export class World {
     return (holder === undefined ? undefined : group?.staticMember(holder)?.memberId) ?? holder
   }
 
-  #answer(token: number, answer: Answer | undefined, refused: ErrorCode | undefined, memberId: string): void {
+  #answer(token: number, answer: Answer | undefined, refused: ErrorData | undefined): void {
     const listener = this.#listeners.get(token)
     if (listener === undefined) throw new Error(`request ${token} is answered twice`)
     this.#listeners.delete(token)
-    listener(answer, refused, memberId)
+    listener(answer, refused?.code, String(refused?.details['memberId'] ?? ''))
   }
 
   #announce(name: string): void {

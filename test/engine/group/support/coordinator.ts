@@ -14,7 +14,7 @@ import {
 } from '../../../../engine/group/consumer-protocol.ts'
 import { GroupMachine } from '../../../../engine/group/machine.ts'
 import type { ConsumerGroupHeartbeat, GroupRequest, JoinGroup } from '../../../../engine/group/requests.ts'
-import type { StoredGroup, StoredMember } from '../../../../engine/group/stored.ts'
+import type { StoredGroup, StoredMember } from '../../../../engine/store/groups.ts'
 
 export const GROUP = 'group'
 
@@ -80,7 +80,7 @@ export class Coordinator {
   /** The member id that came with a refusal. */
   givenId(token: number): string {
     const answer = this.#answers.get(token)
-    return answer?.type === 'refuse' ? answer.memberId : ''
+    return answer?.type === 'refuse' ? String(answer.error.details['memberId']) : ''
   }
 
   isOpen(token: number): boolean {
@@ -110,7 +110,10 @@ export class Coordinator {
   /** What the store has of each group after all writes, through JSON as a store would. */
   stored(): Map<string, { group: StoredGroup; members: Map<string, StoredMember> }> {
     const groups = new Map<string, { group: StoredGroup; members: Map<string, StoredMember> }>()
-    for (const write of this.writes) if (write.type === 'store-group') apply(groups, write)
+    for (const write of this.writes) {
+      if (write.type === 'store-group') apply(groups, write)
+      if (write.type === 'delete-group') groups.delete(write.groupId)
+    }
     return groups
   }
 
@@ -136,10 +139,6 @@ function apply(
   groups: Map<string, { group: StoredGroup; members: Map<string, StoredMember> }>,
   { groupId, group, members, removed }: StoreGroup,
 ): void {
-  if (group === null) {
-    groups.delete(groupId)
-    return
-  }
   const entry = groups.get(groupId) ?? { group, members: new Map<string, StoredMember>() }
   entry.group = JSON.parse(JSON.stringify(group))
   for (const memberId of removed) entry.members.delete(memberId)
