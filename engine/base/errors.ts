@@ -69,6 +69,24 @@ export const ERRORS = {
     false,
     87,
   ),
+  INVALID_RECORD_STATE: spec(
+    'The record is not held by who acknowledged it.',
+    'Its lock ended, or it was acknowledged before; it may be delivered again. Renew locks of jobs that take longer.',
+    false,
+    121,
+  ),
+  QUEUE_IS_COMPACTED: spec(
+    'A compacted topic cannot be a queue.',
+    'Give the queue a topic of its own with cleanup.policy=delete.',
+    false,
+    17,
+  ),
+  UNKNOWN_QUEUE: spec(
+    'There is no such queue.',
+    'Correct the name, or use the queue once: that creates it.',
+    false,
+    69,
+  ),
   UNSUPPORTED_COMPRESSION: spec(
     'The compression codec is not known.',
     'Use none, gzip, snappy, lz4 or zstd.',

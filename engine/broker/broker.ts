@@ -32,6 +32,7 @@ import { closingEntry } from './partition-facts.ts'
 import { type HostedPartition, Partitions, type PartitionToOpen } from './partitions.ts'
 import { ProducerIds } from './producer-ids.ts'
 import { Producers } from './producers.ts'
+import { demandNoQueue, restoreQueues } from './queue-floors.ts'
 import { type ServiceName, Threads } from './threads.ts'
 import type { ClientTopic } from './topic-metadata.ts'
 import { epochEnd, logEnd, type TruncationTarget, truncationOffset } from './truncation-target.ts'
@@ -121,6 +122,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
     const list = topics.flatMap(topic => this.#toOpen(topic, 0))
     const hosted = await this.#partitions.open(list, clean)
     for (const partition of hosted) this.#list(partition)
+    restoreQueues(this.store.shares, this.memory.control, hosted)
     const checkpointing = new Checkpointing(this.#partitions, this.store)
     this.#background.every(this.options.checkpointMs, () => checkpointing.storeMoved())
     this.#background.every(this.options.retentionCheckMs, () => this.applyRetention())
@@ -238,6 +240,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
         if (value === null) delete config[demandTopicConfigKey(key)]
         else Object.assign(config, checkTopicConfigs({ [key]: value }))
       }
+      demandNoQueue(this.store.shares, { ...this.#stored(topic), config })
       this.store.topics.setConfig(topic, config)
       await this.#partitions.configure(this.#byTopic.get(topic) ?? [], parseTopicConfig(config))
       this.memory.bumpMetadataVersion()

@@ -21,7 +21,7 @@ import { ActiveSegment } from './active-segment.ts'
 import type { PartitionState } from './partition-state.ts'
 import { hasProducer, ProducerStates } from './producer-state.ts'
 import { emptySegmentInfo, type SegmentInfo } from './recovery-types.ts'
-import { countUnwanted } from './retention.ts'
+import { countUnwanted, queueFloorOf } from './retention.ts'
 import { mustRoll } from './rolling.ts'
 import { SegmentList } from './segment-list.ts'
 import type { LogServices } from './services.ts'
@@ -320,7 +320,9 @@ export class PartitionLog {
    */
   applyRetention(nowMs: number): number {
     const { config, highWatermark, logEndOffset } = this
-    const unwanted = countUnwanted({ segments: this.#segments, config, highWatermark, logEndOffset, nowMs })
+    const queueFloor = queueFloorOf(this.#shared.control, this.slot)
+    const input = { config, highWatermark, logEndOffset, queueFloor, nowMs }
+    const unwanted = countUnwanted({ segments: this.#segments, ...input })
     if (unwanted < this.#segments.length) return this.#removeFirst(unwanted)
     const removed = this.#removeFirst(unwanted - 1) // first, because closing takes room on the disk
     if (this.#held !== undefined) return removed

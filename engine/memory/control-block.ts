@@ -4,7 +4,7 @@
  * reading process maps.
  *
  * Who writes: the partition's writer thread alone, except `indexLock` (indexer and writer, by compare-and-swap) and
- * what the broker sets up before a writer adopts the slot. Reading needs no lock.
+ * what the broker sets up before a writer adopts the slot, and `queueFloor`, which is the broker's. Reading needs no lock.
  *
  * Order of publication on append: bytes of the segment, then `logEndOffset`, `highWatermark`, `lastStableOffset`. Whoever
  * reads the high watermark first and the segment's length afterwards therefore finds every byte below that watermark.
@@ -34,6 +34,7 @@ export const SLOT = {
   activeMappedBytes: 16,
   cleanedOffset: 17, // everything below it was compacted, so offsets may be missing there
   swaps: 18, // rises when segments are replaced under the index lock: files of the same name are others then
+  queueFloor: 19, // 1 + the offset from which queues still need the records, 0 where there is no queue
   words: 24,
 } as const
 

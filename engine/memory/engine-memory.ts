@@ -114,6 +114,8 @@ export class EngineMemory {
   readonly handle: EngineMemoryHandle
   readonly control: ControlBlock
   readonly segments: SegmentTable
+  /** Called in the thread that bumps the metadata version, behind that. */
+  readonly metadataListeners = new Set<() => void>()
   readonly #header: BigInt64Array
   readonly #identities: Uint32Array
   readonly #words: Int32Array
@@ -179,6 +181,7 @@ export class EngineMemory {
   /** Topics or partitions changed: clients ask again. */
   bumpMetadataVersion(): void {
     Atomics.add(this.#header, HEADER.metadataVersion, 1n)
+    for (const listener of this.metadataListeners) listener()
   }
 
   /**

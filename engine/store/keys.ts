@@ -6,6 +6,9 @@
  *     checkpoints    topic id (16 bytes of the UUID) | partition u32
  *     offsets        group length u16 | group | topic id (16) | partition u32
  *     groups         group length u16 | group | member id, empty for the group itself
+ *     share-groups   group length u16 | group
+ *     share-partitions   group length u16 | group | topic id (16) | partition u32
+ *     share-runs     group length u16 | group | topic id (16) | partition u32 | block u64
  *     schemas        schema id u32
  *     schema-texts   SHA-256 of the schema text and its references (32)
  *     subjects       subject length u16 | subject | version u32
@@ -28,6 +31,7 @@ const NO_PREFIX = Buffer.alloc(0)
 
 /** Bytes of `topic id | partition`. */
 export const PARTITION_KEY_BYTES = UUID_BYTES + 4
+const BLOCK_KEY_BYTES = 8
 
 /** A half-open range of keys; an absent `end` means to the last key of the database. */
 export interface KeyRange {
@@ -85,9 +89,33 @@ export function topicIdOfKey(key: Buffer): TopicId {
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}` as TopicId
 }
 
-/** `group length | group`, the start of all keys of a group. Any text is a group, the empty one too. */
-export function groupPrefix(group: string): Buffer {
-  return lengthPrefixed('group', group, KEY_BYTES_MAX - 2 - PARTITION_KEY_BYTES)
+/**
+ * `group length | group`, the start of all keys of a group. Any text is a group, the empty one too.
+ * @param bytesBehind what follows in the longest of its keys
+ */
+export function groupPrefix(group: string, bytesBehind = PARTITION_KEY_BYTES): Buffer {
+  return lengthPrefixed('group', group, KEY_BYTES_MAX - 2 - bytesBehind)
+}
+
+export function shareGroupPrefix(group: string): Buffer {
+  return groupPrefix(group, PARTITION_KEY_BYTES + BLOCK_KEY_BYTES)
+}
+
+/** The group of a key that ends in `bytesBehind` other bytes. */
+export function groupOfKey(key: Buffer, bytesBehind: number): string {
+  return key.toString('utf8', 2, key.length - bytesBehind)
+}
+
+export function u64Key(prefix: Buffer, number: number): Buffer {
+  const key = Buffer.allocUnsafe(prefix.length + BLOCK_KEY_BYTES)
+  prefix.copy(key)
+  key.writeBigUInt64BE(BigInt(number), prefix.length)
+  return key
+}
+
+/** The block of a key that ends in it. */
+export function blockOfKey(key: Buffer): number {
+  return Number(key.readBigUInt64BE(key.length - BLOCK_KEY_BYTES))
 }
 
 /** `subject length | subject`, the start of all keys of a subject. */

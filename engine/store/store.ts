@@ -15,6 +15,7 @@ import { ALL_KEYS } from './keys.ts'
 import { type CleanShutdown, FORMAT_VERSION, META_DATABASE, MetaStore, readFact } from './meta.ts'
 import { OffsetStore, readCommittedOffset } from './offsets.ts'
 import { readCompatibility, readSchema, readSchemaId, readVersion, SchemaStore } from './schemas.ts'
+import { readShareFacts, readShareGroup, readShareRuns, ShareStore } from './share-states.ts'
 import { Table, type ValueReader } from './table.ts'
 import { readTopic, TopicStore } from './topics.ts'
 
@@ -23,6 +24,9 @@ const FACT_DATABASES = [
   'checkpoints',
   'offsets',
   'groups',
+  'share-groups',
+  'share-partitions',
+  'share-runs',
   'schemas',
   'schema-texts',
   'subjects',
@@ -46,6 +50,7 @@ export class Store {
   readonly checkpoints: CheckpointStore
   readonly offsets: OffsetStore
   readonly groups: GroupStore
+  readonly shares: ShareStore
   readonly schemas: SchemaStore
   readonly #environment: Environment
   readonly #meta: MetaStore
@@ -60,10 +65,20 @@ export class Store {
     this.topics = new TopicStore(environment, table('topics', readTopic), clock, topicId => {
       this.checkpoints.removeTopic(topicId)
       this.offsets.removeTopic(topicId)
+      this.shares.removeTopic(topicId)
     })
     this.checkpoints = new CheckpointStore(environment, table('checkpoints', readCheckpoint), this.topics)
     this.offsets = new OffsetStore(environment, table('offsets', readCommittedOffset), this.topics)
     this.groups = new GroupStore(environment, this.#groupTable(), this.offsets)
+    this.shares = new ShareStore(
+      environment,
+      {
+        groups: table('share-groups', readShareGroup),
+        partitions: table('share-partitions', readShareFacts),
+        runs: table('share-runs', readShareRuns),
+      },
+      this.topics,
+    )
     this.schemas = new SchemaStore(
       environment,
       {

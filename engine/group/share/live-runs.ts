@@ -8,13 +8,13 @@
  * do not overlap, do not leave the block, and neighbours that could be one are one.
  */
 import { invariant } from '../../base/invariant.ts'
+import { SHARE_BLOCK_OFFSETS as BLOCK_OFFSETS, STORED_RECORD_STATE } from '../../store/share-states.ts'
 
-/** Kafka's numbers of its record states; `delayed` is one that is available later. Acknowledged and archived have no run. */
-export const RECORD_STATE = { available: 0, acquired: 1, archiving: 3, delayed: 5 } as const
+export { BLOCK_OFFSETS }
+
+/** Kafka's numbers of its record states. Acknowledged and archived have no run. */
+export const RECORD_STATE = { ...STORED_RECORD_STATE, acquired: 1 } as const
 export type RecordState = (typeof RECORD_STATE)[keyof typeof RECORD_STATE]
-
-/** Offsets of one block: few enough that rewriting its runs takes microseconds, whatever is in it. */
-export const BLOCK_OFFSETS = 1_024
 
 export interface Run {
   readonly first: number

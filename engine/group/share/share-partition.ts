@@ -18,6 +18,7 @@
  */
 import type { Clock } from '../../base/clock.ts'
 import { invariant } from '../../base/invariant.ts'
+import type { RunRow, ShareChanges, ShareFacts, StoredShare } from '../../store/share-states.ts'
 import { LiveRuns, RECORD_STATE, type RecordState, type Run } from './live-runs.ts'
 import type {
   Acknowledgement,
@@ -25,19 +26,10 @@ import type {
   AcquiredRange,
   DeadLetter,
   DeadLetterCause,
-  RunRow,
-  ShareChanges,
   ShareCounts,
-  ShareFacts,
   ShareSettings,
 } from './share-types.ts'
-import { isStoredRow, rowOfRun, runOfRow } from './stored-runs.ts'
-
-/** As stored: the facts and the rows of each block. */
-export interface StoredShare {
-  readonly facts: ShareFacts
-  readonly blocks: ReadonlyMap<number, readonly RunRow[]>
-}
+import { rowOfRun, runOfRow } from './stored-runs.ts'
 
 const NEVER = Number.POSITIVE_INFINITY
 
@@ -75,7 +67,6 @@ export class SharePartition {
   #restore(blocks: StoredShare['blocks']): void {
     for (const number of [...blocks.keys()].sort((a, b) => a - b)) {
       for (const row of blocks.get(number) as readonly RunRow[]) {
-        invariant(isStoredRow(row), 'stored rows are checked when they are read')
         this.#runs.append(runOfRow(number, row))
       }
     }

@@ -1,7 +1,8 @@
 /**
  * What goes into a share partition and what comes out of it, as plain data that mirrors Kafka's ShareFetch and
  * ShareAcknowledge (KIP-932): it crosses threads by structured clone and will cross the wire. Ranges of offsets are
- * inclusive at both ends where they are handed out, as in Kafka's `FirstOffset` and `LastOffset`.
+ * inclusive at both ends where they are handed out, as in Kafka's `FirstOffset` and `LastOffset`. What is stored has its
+ * types in engine/store/share-states.ts.
  */
 
 /**
@@ -72,23 +73,4 @@ export interface ShareCounts {
   /** Since the group began with the partition. */
   readonly accepted: number
   readonly deadLettered: number
-}
-
-/** The numbers of a share partition that are stored. */
-export interface ShareFacts {
-  /** Share-partition start offset: everything below is acknowledged or archived. */
-  readonly startOffset: number
-  /** Everything at and above it was never acquired. */
-  readonly endOffset: number
-  readonly accepted: number
-  readonly deadLettered: number
-}
-
-/** A run of live records, as it is stored: first offset relative to its block, length, state, delivery count, not before (ms). */
-export type RunRow = readonly [number, number, number, number, number]
-
-/** What has to be stored: the facts, and the rows of each block that changed; no rows when the block is finished. */
-export interface ShareChanges {
-  readonly facts: ShareFacts
-  readonly blocks: ReadonlyMap<number, readonly RunRow[]>
 }

@@ -3,10 +3,8 @@
  * Who holds a record and until when is not stored, because locks end with the engine: an acquired run is stored as
  * available, with its delivery count.
  */
+import type { RunRow } from '../../store/share-states.ts'
 import { BLOCK_OFFSETS, RECORD_STATE, type Run } from './live-runs.ts'
-import type { RunRow } from './share-types.ts'
-
-const STORED_STATES: readonly number[] = [RECORD_STATE.available, RECORD_STATE.archiving, RECORD_STATE.delayed]
 
 export function rowOfRun(block: number, run: Run): RunRow {
   const isAcquired = run.state === RECORD_STATE.acquired
@@ -18,10 +16,4 @@ export function rowOfRun(block: number, run: Run): RunRow {
 export function runOfRow(block: number, [relative, records, state, deliveryCount, atMs]: RunRow): Run {
   const first = block * BLOCK_OFFSETS + relative
   return { first, end: first + records, state: state as Run['state'], deliveryCount, memberId: '', atMs }
-}
-
-/** What a row has to be, whoever wrote it; that rows ascend is checked for the block as a whole. */
-export function isStoredRow([relative, records, state, deliveryCount, dueMs]: RunRow): boolean {
-  if (relative < 0 || records < 1 || relative + records > BLOCK_OFFSETS) return false
-  return STORED_STATES.includes(state) && deliveryCount >= 0 && dueMs >= 0
 }

@@ -197,3 +197,39 @@ describe('deleteRecordsBefore', () => {
     fixture.check()
   })
 })
+
+describe('a queue', () => {
+  const floor = (fixture: PartitionFixture, offset: number | undefined): void =>
+    fixture.memory.control.set(fixture.log.slot, SLOT.queueFloor, offset === undefined ? 0 : offset + 1)
+
+  test.each([
+    ['age', { 'retention.ms': '10000' }],
+    ['size', { 'retention.bytes': '1' }],
+  ])('keeps what it has not done from retention by %s', (_, config) => {
+    const fixture = start(4, config)
+    floor(fixture, 0)
+    expect(fixture.log.applyRetention(endMs(9))).toBe(0)
+    floor(fixture, 29)
+    expect(fixture.log.applyRetention(endMs(9))).toBe(1) // one record of the second segment is not done
+    floor(fixture, 30)
+    expect(fixture.log.applyRetention(endMs(9))).toBe(1)
+    expect(bases(fixture)).toEqual([30, 45])
+    floor(fixture, undefined)
+    expect(fixture.log.applyRetention(endMs(9))).toBeGreaterThan(0)
+    fixture.check()
+  })
+
+  test('that has done everything lets the active segment go as well', () => {
+    const fixture = start(2, { 'retention.ms': '10000' })
+    floor(fixture, 2 * PER_SEGMENT)
+    expect(fixture.log.applyRetention(endMs(9))).toBe(2)
+    fixture.check()
+  })
+
+  test('does not keep what is deleted by hand', () => {
+    const fixture = start(4)
+    floor(fixture, 0)
+    fixture.log.deleteRecordsBefore(31)
+    expect(bases(fixture)).toEqual([30, 45])
+  })
+})

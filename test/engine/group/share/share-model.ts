@@ -65,16 +65,18 @@ export class ShareModel {
       } else ranges.push({ firstOffset: offset, lastOffset: offset, deliveryCount })
     }
     let given = 0
+    const { available, acquired, archiving, delayed } = this.counts
     for (const [offset, record] of this.#sorted()) {
-      if (given === maxRecords || this.counts.acquired === recordLocksMax || offset >= offsetEnd) break
+      if (given === maxRecords || acquired + given === recordLocksMax || offset >= offsetEnd) break
       if (record.state !== 'available') continue
       give(offset, record.deliveryCount + 1)
       given += 1
     }
-    for (; given < maxRecords && this.endOffset < offsetEnd; given++) {
-      const { available, acquired, archiving, delayed } = this.counts
-      if (delayed >= delayedRecordsMax || available + acquired + archiving >= recordLocksMax) break
+    // What was available is acquired by now, so it counts as much as before.
+    for (let locks = available + acquired + archiving; given < maxRecords && this.endOffset < offsetEnd; locks++) {
+      if (delayed >= delayedRecordsMax || locks >= recordLocksMax) break
       give(this.endOffset++, 1)
+      given += 1
     }
     return ranges
   }

@@ -11,14 +11,13 @@ import {
   ACKNOWLEDGE_TYPES,
   type Acknowledgement,
   type DeadLetter,
-  type RunRow,
-  type ShareFacts,
   type ShareSettings,
 } from '../../../../engine/group/share/share-types.ts'
+import type { RunRow, ShareFacts } from '../../../../engine/store/share-states.ts'
 import { printSeed } from '../../memory/threads.ts'
 import { ShareModel, singly } from './share-model.ts'
 
-const LIVES = 50
+const LIVES = 200
 const STEPS = 100
 const MEMBERS = ['a', 'b', 'c']
 
@@ -28,8 +27,8 @@ beforeEach(printSeed(seed))
 function randomSettings(random: Random): ShareSettings {
   return {
     lockDurationMs: random.between(10, 100),
-    deliveryCountLimit: random.between(1, 5),
-    recordLocksMax: random.pick([1, 5, 50, 200]),
+    deliveryCountLimit: random.pick([1, 2, 5, 5]),
+    recordLocksMax: random.pick([1, 5, 50, 50]),
     delayedRecordsMax: random.pick([1, 10, 200]),
     hasDeadLetters: random.chance(0.8),
   }

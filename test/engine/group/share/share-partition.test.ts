@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { ManualClock } from '../../../../engine/base/clock.ts'
 import { SharePartition } from '../../../../engine/group/share/share-partition.ts'
-import type { RunRow, ShareSettings } from '../../../../engine/group/share/share-types.ts'
+import type { ShareSettings } from '../../../../engine/group/share/share-types.ts'
+import type { RunRow } from '../../../../engine/store/share-states.ts'
 
 const SETTINGS: ShareSettings = {
   lockDurationMs: 30_000,
@@ -145,6 +146,16 @@ describe('time', () => {
     clock.advance(5_000)
     share.advance()
     expect(share.acquire('a', 5, 10_000)).toEqual([range(0, 0, 2)])
+  })
+
+  test('a record that is due sooner is not forgotten over one that is delayed after it', () => {
+    const { share, clock } = sharePartition()
+    share.acquire('a', 2, 2)
+    share.acknowledge('a', [{ firstOffset: 0, lastOffset: 0, type: 'release', notBeforeMs: clock.nowMs() + 100 }])
+    share.acknowledge('a', [{ firstOffset: 1, lastOffset: 1, type: 'release', notBeforeMs: clock.nowMs() + 900 }])
+    clock.advance(100)
+    share.advance()
+    expect(share.acquire('a', 2, 2)).toEqual([range(0, 0, 2)])
   })
 
   test('when too many are delayed nothing new is acquired until one is due', () => {
