@@ -8,6 +8,8 @@ import type { CompactionSummary } from '../engine/broker/compactor.ts'
 import { whole } from '../engine/broker/options.ts'
 import type { ClientTopic } from '../engine/broker/topic-metadata.ts'
 import type { TruncationTarget } from '../engine/broker/truncation-target.ts'
+import type { ShareGroupDescription } from '../engine/group/share/share-calls.ts'
+import type { ShareCoordinator } from '../engine/group/share/share-coordinator.ts'
 import type { EpochEnd } from '../engine/log/leader-epochs.ts'
 import { PartitionReader } from '../engine/log/partition-reader.ts'
 import type { EngineMemory } from '../engine/memory/engine-memory.ts'
@@ -28,11 +30,13 @@ export interface TopicSource {
 export class Admin {
   readonly #source: TopicSource
   readonly #owner: Broker | undefined
+  readonly #shares: ShareCoordinator | undefined
 
   /** @internal Use `Millrace.admin`. */
-  constructor(source: TopicSource, owner: Broker | undefined) {
+  constructor(source: TopicSource, owner: Broker | undefined, shares?: ShareCoordinator) {
     this.#source = source
     this.#owner = owner
+    this.#shares = shares
   }
 
   get #broker(): Broker {
@@ -149,6 +153,29 @@ export class Admin {
   async applyCompaction({ force = false }: { readonly force?: boolean } = {}): Promise<CompactionSummary> {
     this.#broker.demandOpen()
     return this.#broker.applyCompaction(force)
+  }
+
+  get #queues(): ShareCoordinator {
+    if (this.#shares === undefined) throw new MillraceError('READ_ONLY', { directory: this.#source.directory })
+    return this.#shares
+  }
+
+  /** Names of the share groups of all queues, sorted. */
+  async listQueues(): Promise<string[]> {
+    return this.#queues.list()
+  }
+
+  /** Settings, consumers and numbers of a share group. @throws UNKNOWN_QUEUE */
+  async describeQueue(group: string): Promise<ShareGroupDescription> {
+    return this.#queues.describe(group)
+  }
+
+  /**
+   * Forgets a share group: what it had done and what not. Its topic and the records in it stay, and retention may remove them.
+   * @throws UNKNOWN_QUEUE
+   */
+  async deleteQueue(group: string): Promise<void> {
+    return this.#queues.delete(group)
   }
 }
 

@@ -14,15 +14,27 @@ export type {
 export type { Codec } from '../engine/format/compression.ts'
 export { RecordCursor, type RecordHeader } from '../engine/format/record.ts'
 export { EncodedBatch, encodeBatch } from '../engine/format/record-batch.ts'
+export type {
+  ShareGroupDescription,
+  SharePartitionDescription,
+  ShareTopicDescription,
+} from '../engine/group/share/share-calls.ts'
+export type { ShareCounts } from '../engine/group/share/share-types.ts'
 export type { Duration } from '../engine/schema/logical-types.ts'
 export { COMPATIBILITIES, type Compatibility, type SchemaReference } from '../engine/store/schemas.ts'
+export type { ShareGroupConfig } from '../engine/store/share-states.ts'
 export { Admin } from './admin.ts'
 export { Appender } from './appender.ts'
 export { AVRO_PREFIX_BYTES, AvroDefinition, AvroSerde, avro, type SchemaLookup } from './avro.ts'
 export type { AvroInput, AvroType } from './avro-types.ts'
+export { DEAD_LETTER_HEADERS } from './dead-letters.ts'
+export { Job } from './job.ts'
 export { Lookup } from './lookup.ts'
 export { Millrace } from './millrace.ts'
 export { Producer } from './producer.ts'
+export { Queue } from './queue.ts'
+export { NOT_BEFORE_HEADER } from './queue-consumer.ts'
+export type * from './queue-types.ts'
 export { ReadBatch } from './read-batch.ts'
 export { Reader } from './reader.ts'
 export { ConsumedRecord } from './record.ts'

@@ -1,4 +1,4 @@
-/** The link of clients that run in the broker's own thread. */
+/** The link of clients that run in the broker's own thread, and the broker's end of the link of another thread. */
 
 import { MillraceError } from '../engine/base/errors.ts'
 import type { Broker } from '../engine/broker/broker.ts'
@@ -6,6 +6,7 @@ import type { ClientLink } from '../engine/broker/client-link.ts'
 import type { ProducerGrant, ProducerMemory } from '../engine/broker/producers.ts'
 import type { SchemaCall, SchemaService } from '../engine/broker/schema-service.ts'
 import type { ClientTopic } from '../engine/broker/topic-metadata.ts'
+import type { ShareSession } from '../engine/group/share/share-session.ts'
 import type { EngineMemory } from '../engine/memory/engine-memory.ts'
 import { SchemaRegistry } from '../engine/schema/schema-registry.ts'
 import { callSchemas } from './schemas.ts'
@@ -13,9 +14,12 @@ import { callSchemas } from './schemas.ts'
 export class LocalLink implements ClientLink {
   readonly #broker: Broker
   readonly #schemas: SchemaRegistry
+  readonly #session: ShareSession
 
-  constructor(broker: Broker) {
+  /** @param session of the thread that this link is for */
+  constructor(broker: Broker, session: ShareSession) {
     this.#broker = broker
+    this.#session = session
     this.#schemas = new SchemaRegistry(broker.store.schemas)
   }
 
@@ -59,5 +63,9 @@ export class LocalLink implements ClientLink {
 
   isUnanswered(): boolean {
     return false
+  }
+
+  share(call: string, request: unknown): Promise<unknown> {
+    return this.#session.call(call, request)
   }
 }

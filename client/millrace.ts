@@ -10,12 +10,17 @@ import { serveThread, type ThreadHandle } from '../engine/broker/client-link.ts'
 import { Observer } from '../engine/broker/observer.ts'
 import { type EngineOptions, resolveOptions } from '../engine/broker/options.ts'
 import { SCHEMA_WRITES } from '../engine/broker/schema-service.ts'
+import { ShareCoordinator } from '../engine/group/share/share-coordinator.ts'
+import { ShareSession } from '../engine/group/share/share-session.ts'
 import { mappingStatistics } from '../engine/memory/mapping.ts'
 import { SchemaRegistry } from '../engine/schema/schema-registry.ts'
 import { Admin } from './admin.ts'
+import { DeadLetterAppender } from './dead-letters.ts'
 import { LocalLink } from './local-link.ts'
 import { Lookup } from './lookup.ts'
 import { Producer } from './producer.ts'
+import { Queue } from './queue.ts'
+import type { QueueOptions } from './queue-types.ts'
 import { LocalSource, ObservedSource, type ReadSource } from './read-source.ts'
 import { Reader } from './reader.ts'
 import { ReaderPool } from './reader-pool.ts'
@@ -29,14 +34,20 @@ export class Millrace {
   readonly schemas: Schemas
   readonly #engine: Broker | Observer
   readonly #link: LocalLink | undefined
+  readonly #shares: ShareCoordinator | undefined
+  readonly #deadLetters: DeadLetterAppender | undefined
   readonly #producers = new Set<Producer>()
+  readonly #queues = new Set<Queue>()
   readonly #readers = new ReaderPool()
 
   private constructor(engine: Broker | Observer) {
     this.#engine = engine
     if (engine instanceof Broker) {
-      this.#link = new LocalLink(engine)
-      this.admin = new Admin(engine, engine)
+      const deadLetters = new DeadLetterAppender(engine, () => this.#owned)
+      this.#deadLetters = deadLetters
+      this.#shares = new ShareCoordinator(engine, letters => deadLetters.append(letters))
+      this.#link = new LocalLink(engine, new ShareSession(this.#shares))
+      this.admin = new Admin(engine, engine, this.#shares)
       this.schemas = new Schemas(this.#link)
     } else {
       this.admin = new Admin(engine, undefined)
@@ -109,12 +120,26 @@ export class Millrace {
   }
 
   /**
+   * A queue over a topic, for this thread: each job goes to one consumer and comes back until it is acknowledged. The
+   * first call that needs it makes it, from the earliest record on; from then on retention keeps what is not acknowledged.
+   * @throws CLOSED, READ_ONLY
+   */
+  queue(name: string, options: QueueOptions = {}): Queue {
+    this.#broker.demandOpen()
+    const queue: Queue = new Queue(this.#owned, this.#readers, name, options, () => this.#queues.delete(queue))
+    this.#queues.add(queue)
+    return queue
+  }
+
+  /**
    * A handle for one other thread of this process. Post it with its port transferred, and attach there:
    * `worker.postMessage(handle, [handle.port])`, then `attachThread(handle)`.
    */
   threadHandle(): ThreadHandle & { readonly port: MessagePort } {
     this.#broker.demandOpen()
-    return serveThread(this.#owned, producerIds => {
+    const session = new ShareSession(this.#shares as ShareCoordinator)
+    return serveThread(new LocalLink(this.#broker, session), producerIds => {
+      session.end()
       for (const producerId of producerIds) void this.#broker.producers.reclaim(producerId)
     })
   }
@@ -125,11 +150,14 @@ export class Millrace {
   }
 
   /**
-   * Closes the producers of this thread, flushes everything, stops all threads and gives the directory free. What producers
+   * Closes the queues and producers of this thread, flushes everything, stops all threads and gives the directory free. What producers
    * of other threads have not handed over by then fails with CLOSED. May be called twice.
    */
   async close(): Promise<void> {
+    await Promise.allSettled([...this.#queues].map(queue => queue.close()))
     await Promise.allSettled([...this.#producers].map(producer => producer.close()))
+    await this.#shares?.close()
+    await this.#deadLetters?.close()
     this.#readers.close()
     await this.#engine.close()
   }

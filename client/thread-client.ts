@@ -1,8 +1,10 @@
-/** The engine as another thread of the service sees it: producers, readers, look-ups and schemas over a posted handle. */
+/** The engine as another thread of the service sees it: producers, readers, queues, look-ups and schemas over a posted handle. */
 import { MillraceError } from '../engine/base/errors.ts'
 import { PortLink, type ThreadHandle } from '../engine/broker/client-link.ts'
 import { Lookup } from './lookup.ts'
 import { Producer } from './producer.ts'
+import { Queue } from './queue.ts'
+import type { QueueOptions } from './queue-types.ts'
 import { LocalSource } from './read-source.ts'
 import { Reader } from './reader.ts'
 import { ReaderPool } from './reader-pool.ts'
@@ -15,6 +17,7 @@ export class ThreadClient {
   readonly schemas: Schemas
   readonly #link: PortLink
   readonly #producers = new Set<Producer>()
+  readonly #queues = new Set<Queue>()
   readonly #readers = new ReaderPool()
 
   /** @internal Use `attachThread`. */
@@ -40,8 +43,16 @@ export class ThreadClient {
     return new Lookup(new LocalSource(this.#link, this.#readers, true), await this.#link.topic(topic))
   }
 
-  /** Closes this thread's producers and gives the port back. */
+  /** As `Millrace.queue`. */
+  queue(name: string, options: QueueOptions = {}): Queue {
+    const queue: Queue = new Queue(this.#link, this.#readers, name, options, () => this.#queues.delete(queue))
+    this.#queues.add(queue)
+    return queue
+  }
+
+  /** Closes this thread's queues and producers and gives the port back. */
   async close(): Promise<void> {
+    await Promise.allSettled([...this.#queues].map(queue => queue.close()))
     await Promise.allSettled([...this.#producers].map(producer => producer.close()))
     this.#readers.close()
     this.#link.close()

@@ -87,3 +87,9 @@ export const GROUP_ID_BYTES_MAX = 1024
 
 /** Bytes of a member id in UTF-8, for the same reason. */
 export const MEMBER_ID_BYTES_MAX = 900
+
+/** Locks of a share partition; each record may need a run of its own, and one that expires is looked for among them. */
+export const SHARE_RECORD_LOCKS_MAX = 100_000
+
+/** Delayed records of a share partition: some 100 bytes each, and walked when one of them is due. */
+export const SHARE_DELAYED_RECORDS_MAX = 1_000_000

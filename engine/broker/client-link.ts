@@ -27,6 +27,8 @@ export interface ClientLink {
   allocateProducerId(): Promise<number>
   /** A call to the registry of schemas. @throws what the call does */
   schemas<C extends SchemaCall>(call: C, ...args: Parameters<SchemaService[C]>): Promise<ReturnType<SchemaService[C]>>
+  /** A call to the queues, which know what it carries: engine/group/share/share-calls.ts. */
+  share(call: string, request: unknown): Promise<unknown>
   /** True for an error that is not the broker's answer: the call may have been carried out. */
   isUnanswered(error: unknown): boolean
 }
@@ -129,6 +131,10 @@ export class PortLink implements ClientLink {
 
   schemas<C extends SchemaCall>(call: C, ...args: Parameters<SchemaService[C]>): Promise<ReturnType<SchemaService[C]>> {
     return this.#call('schemas', call, ...args)
+  }
+
+  share(call: string, request: unknown): Promise<unknown> {
+    return this.#call('share', call, request)
   }
 
   isUnanswered(error: unknown): boolean {

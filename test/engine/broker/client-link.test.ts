@@ -57,6 +57,10 @@ class TestLink implements ClientLink {
     return [call, ...args] as unknown as ReturnType<SchemaService[C]>
   }
 
+  async share(call: string, request: unknown): Promise<unknown> {
+    return { call, request }
+  }
+
   isUnanswered(): boolean {
     return false
   }
@@ -80,6 +84,7 @@ describe('calls', () => {
       link.attachProducer(MEMORY),
       link.detachProducer(7),
       link.reattachProducer(7, 0),
+      link.share('open', { group: 'g' }),
     ])
     expect(answers.slice(0, 5)).toEqual([
       TOPIC,
@@ -89,6 +94,7 @@ describe('calls', () => {
       undefined,
     ])
     expect(answers[5]).toBeInstanceOf(SharedArrayBuffer)
+    expect(answers[6]).toEqual({ call: 'open', request: { group: 'g' } })
     link.close()
   })
 
