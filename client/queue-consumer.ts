@@ -14,11 +14,16 @@ import { type RangePart, recordsOf } from './queue-records.ts'
 /** When a job is due: milliseconds since the Unix epoch, as text. Written by `push` with a delay. */
 export const NOT_BEFORE_HEADER = 'millrace.not-before-ms'
 
+/** Waits for jobs, and ends with nothing after a while, when it is cancelled, or when the queue is closed. */
+export interface QueueFetch {
+  readonly acquired: Promise<readonly AcquiredRecords[]>
+  cancel(): void
+}
+
 /** What an iteration needs of its queue. */
 export interface ConsumerHost {
   readonly lockDurationMs: number
-  /** Waits for jobs, and returns nothing after a while, when the signal aborts, or when the queue is closed. */
-  fetch(maxRecords: number, signal: AbortSignal, waitMs?: number): Promise<readonly AcquiredRecords[]>
+  fetch(maxRecords: number, waitMs?: number): QueueFetch
   /** Balance with `giveBack`. */
   reader(partition: number): Promise<PartitionReader>
   giveBack(reader: PartitionReader): void
@@ -38,17 +43,14 @@ export class QueueConsumer {
   #filling: Promise<void> | undefined
   #failure: { readonly error: unknown } | undefined
   #wake: (() => void) | undefined
-  readonly #closing = new AbortController()
+  #fetch: QueueFetch | undefined
+  #isClosed = false
   readonly #renewing: NodeJS.Timeout
 
   constructor(host: ConsumerHost, prefetch: number) {
     this.#host = host
     this.#prefetch = prefetch
     this.#renewing = setInterval(() => this.#renew(), Math.max(1, host.lockDurationMs / RENEWALS_PER_LOCK)).unref()
-  }
-
-  get #isClosed(): boolean {
-    return this.#closing.signal.aborted
   }
 
   /** The next job, undefined once closed. @throws what a fetch or a read meets */
@@ -68,15 +70,15 @@ export class QueueConsumer {
 
   /** Up to `count` jobs that come within `waitMs`, without locking any ahead. @throws as `next` */
   async take(count: number, waitMs: number): Promise<Job[]> {
-    const acquired = await this.#host.fetch(count, this.#closing.signal, waitMs)
-    for (const { partition, ranges } of acquired) await this.#take(partition, ranges)
+    await this.#fetchJobs(count, waitMs)
     return this.#jobs.splice(0)
   }
 
   /** Ends the iteration and gives back what was not handed out. */
   async close(): Promise<void> {
     if (this.#isClosed) return
-    this.#closing.abort()
+    this.#isClosed = true
+    this.#fetch?.cancel()
     this.#wake?.()
     clearInterval(this.#renewing)
     await Promise.all(this.#jobs.splice(0).map(job => this.#release(job.partition, job.offset, job.offset)))
@@ -84,12 +86,17 @@ export class QueueConsumer {
 
   async #fill(): Promise<void> {
     try {
-      const acquired = await this.#host.fetch(Math.max(1, this.#prefetch - this.#jobs.length), this.#closing.signal)
-      for (const { partition, ranges } of acquired) await this.#take(partition, ranges)
+      await this.#fetchJobs(Math.max(1, this.#prefetch - this.#jobs.length))
     } catch (error) {
       this.#failure = { error }
     }
     this.#filling = undefined
+  }
+
+  async #fetchJobs(maxRecords: number, waitMs?: number): Promise<void> {
+    this.#fetch = this.#host.fetch(maxRecords, waitMs)
+    for (const { partition, ranges } of await this.#fetch.acquired) await this.#take(partition, ranges)
+    this.#fetch = undefined
   }
 
   async #take(partition: number, ranges: AcquiredRecords['ranges']): Promise<void> {

@@ -15,7 +15,7 @@ import type { Job } from './job.ts'
 import { toHeaders } from './messages.ts'
 import { Producer } from './producer.ts'
 import { QueueAcks } from './queue-acks.ts'
-import { type ConsumerHost, NOT_BEFORE_HEADER, QueueConsumer } from './queue-consumer.ts'
+import { type ConsumerHost, NOT_BEFORE_HEADER, QueueConsumer, type QueueFetch } from './queue-consumer.ts'
 import { processJobs } from './queue-process.ts'
 import type {
   JobsOptions,
@@ -163,7 +163,7 @@ export class Queue implements AsyncIterable<Job> {
   #host({ lockDurationMs }: ShareGroupConfig): ConsumerHost {
     return {
       lockDurationMs,
-      fetch: (maxRecords, signal, waitMs) => this.#fetch(maxRecords, signal, waitMs),
+      fetch: (maxRecords, waitMs) => this.#fetch(maxRecords, waitMs),
       reader: partition => this.#reader(partition),
       giveBack: reader => this.#source.giveBack(reader),
       acknowledge: (partition, acknowledgement) => this.#acks.add(partition, acknowledgement),
@@ -171,23 +171,24 @@ export class Queue implements AsyncIterable<Job> {
     }
   }
 
-  async #fetch(
-    maxRecords: number,
-    signal: AbortSignal,
-    maxWaitMs = FETCH_WAIT_MS,
-  ): Promise<readonly AcquiredRecords[]> {
-    const place = { ...(await this.#place()), fetchId: this.#nextFetchId++ }
-    if (this.#closing !== undefined || signal.aborted) return []
-    const cancel = (): void => void this.#share('cancel', place).catch(() => undefined)
-    signal.addEventListener('abort', cancel, { once: true })
-    try {
-      return await this.#share('fetch', { ...place, maxRecords, maxWaitMs })
-    } catch (error) {
-      if (this.#closing !== undefined) return []
-      throw error
-    } finally {
-      signal.removeEventListener('abort', cancel)
+  #fetch(maxRecords: number, maxWaitMs = FETCH_WAIT_MS): QueueFetch {
+    const fetchId = this.#nextFetchId++
+    let isCancelled = false
+    const fetch = async (): Promise<readonly AcquiredRecords[]> => {
+      const place = await this.#place()
+      if (this.#closing !== undefined || isCancelled) return []
+      try {
+        return await this.#share('fetch', { ...place, fetchId, maxRecords, maxWaitMs })
+      } catch (error) {
+        if (this.#closing !== undefined) return []
+        throw error
+      }
     }
+    const cancel = async (): Promise<void> => {
+      isCancelled = true
+      await this.#share('cancel', { ...(await this.#place()), fetchId })
+    }
+    return { acquired: fetch(), cancel: () => void cancel().catch(() => undefined) }
   }
 
   async #reader(partition: number): Promise<PartitionReader> {

@@ -38,6 +38,9 @@ export const FAILPOINTS = [
   'compaction-before-index',
   'adopt-before-store',
   'adopt-after-store',
+  'share-before-put',
+  'share-after-put', // stored, and not answered yet
+  'dead-letter-after-append', // in its topic, and not archived yet
   'close-before-marker',
 ] as const
 

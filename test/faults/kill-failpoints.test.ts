@@ -41,7 +41,8 @@ const CASES: readonly KillCase[] = [
 
 /**
  * Elsewhere: a repair follows a failed flush, see flush-errors.test.ts; compaction has records with keys, see
- * compaction-kill.test.ts; folders are taken in by adoption-kill.test.ts; logs are cut in truncation-kill.test.ts.
+ * compaction-kill.test.ts; folders are taken in by adoption-kill.test.ts; logs are cut in truncation-kill.test.ts;
+ * jobs are in queue-kill.test.ts.
  */
 const ELSEWHERE: readonly Failpoint[] = [
   'truncation-before-drop',
@@ -57,6 +58,9 @@ const ELSEWHERE: readonly Failpoint[] = [
   'compaction-before-index',
   'adopt-before-store',
   'adopt-after-store',
+  'share-before-put',
+  'share-after-put',
+  'dead-letter-after-append',
 ]
 
 const LATEST_MS = 15_000

@@ -4,6 +4,7 @@
  * a lock. Whoever dies between the append and the answer appends once more: at least once, never none. Owned by the
  * broker's thread; what appends is handed in, because this layer has no producer.
  */
+import { failpoint } from '../../base/failpoints.ts'
 import type { PartitionLocation } from '../../log/partition-reader.ts'
 import type { DeadLetter } from './share-types.ts'
 
@@ -84,10 +85,12 @@ class Lane {
 
   async #run(): Promise<void> {
     let pauseMs = PAUSE_MIN_MS
+    await undefined // letters that a start finds are there before what appends them is
     while (this.#waiting.length > 0 && !this.#isClosed) {
       const taken = this.#waiting.slice(0, LETTERS_MAX)
       try {
         await this.#append(taken.map(({ letter }) => letter))
+        failpoint('dead-letter-after-append')
         this.#waiting = this.#waiting.slice(taken.length)
         for (const { appended } of taken) appended()
         pauseMs = PAUSE_MIN_MS

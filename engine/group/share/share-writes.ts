@@ -7,6 +7,7 @@
  * A write that fails fails those who wait for it, and what it was to store comes with the next: an acknowledgement that was refused
  * so holds while the engine runs, and may be forgotten if it dies before that.
  */
+import { failpoint } from '../../base/failpoints.ts'
 import type { ShareChanges, ShareKey, ShareStore } from '../../store/share-states.ts'
 import type { SharePartition } from './share-partition.ts'
 
@@ -21,6 +22,11 @@ export interface StoredUnit extends ShareKey {
 
 /** Between two tries of a write that failed while nobody waits for it. */
 const RETRY_MS = 1_000
+/**
+ * What was only acquired is stored for its delivery count, which nobody waits for: mostly it is acknowledged before this
+ * is over, and then goes along. A transaction of its own would be one that the acknowledgement has to wait for.
+ */
+const LAZY_MS = 10
 
 export class ShareWrites {
   readonly #store: ShareStore
@@ -29,6 +35,7 @@ export class ShareWrites {
   /** Of those who wait for the transaction that comes next. */
   #waiting: PromiseWithResolvers<void> | undefined
   #running: Promise<void> | undefined
+  #lazy: NodeJS.Timeout | undefined
   #retry: NodeJS.Timeout | undefined
   #isClosed = false
 
@@ -38,25 +45,32 @@ export class ShareWrites {
     this.#failed = failed
   }
 
-  /** A share partition has changes: they are stored soon. */
+  /** A share partition has changes: they are stored soon, at once when somebody waits for it. */
   note(unit: StoredUnit): void {
     if (unit.isClosed) return
     this.#changed.add(unit)
-    this.#running ??= this.#run()
+    if (this.#running === undefined && !this.#isClosed) this.#lazy ??= setTimeout(() => this.#start(), LAZY_MS).unref()
   }
 
   /** Resolves when all that was noted is on disk. @throws DISK_FULL, IO_ERROR, BACK_PRESSURE */
   stored(): Promise<void> {
     if (this.#changed.size === 0) return this.#running ?? Promise.resolve()
     this.#waiting ??= Promise.withResolvers()
+    this.#start()
     return this.#waiting.promise
+  }
+
+  #start(): void {
+    clearTimeout(this.#lazy)
+    this.#lazy = undefined
+    this.#running ??= this.#run()
   }
 
   /** Stores what is left and resolves when nothing is under way. */
   async close(): Promise<void> {
     this.#isClosed = true
     clearTimeout(this.#retry)
-    if (this.#changed.size > 0) this.#running ??= this.#run()
+    if (this.#changed.size > 0) this.#start()
     await this.#running
   }
 
@@ -79,7 +93,9 @@ export class ShareWrites {
     const waiting = this.#waiting
     this.#waiting = undefined
     try {
+      failpoint('share-before-put')
       await this.#store.put(entries.map(({ unit, changes }) => ({ ...keyOf(unit), changes })))
+      failpoint('share-after-put')
       for (const { unit, changes } of entries) if (!unit.isClosed) unit.stored(changes.facts.startOffset)
       waiting?.resolve()
       return true
@@ -90,7 +106,7 @@ export class ShareWrites {
       }
       this.#failed(error)
       waiting?.reject(error)
-      if (!this.#isClosed) this.#retry = setTimeout(() => (this.#running ??= this.#run()), RETRY_MS).unref()
+      if (!this.#isClosed) this.#retry = setTimeout(() => this.#start(), RETRY_MS).unref()
       return false
     }
   }
