@@ -8,14 +8,18 @@ import type { CompactionSummary } from '../engine/broker/compactor.ts'
 import { whole } from '../engine/broker/options.ts'
 import type { ClientTopic } from '../engine/broker/topic-metadata.ts'
 import type { TruncationTarget } from '../engine/broker/truncation-target.ts'
-import type { ShareGroupDescription } from '../engine/group/share/share-calls.ts'
-import type { ShareCoordinator } from '../engine/group/share/share-coordinator.ts'
+import type { ShareGroupDescription, ShareSource } from '../engine/group/share/share-calls.ts'
 import type { EpochEnd } from '../engine/log/leader-epochs.ts'
 import { PartitionReader } from '../engine/log/partition-reader.ts'
 import type { EngineMemory } from '../engine/memory/engine-memory.ts'
+import { peekJobs } from './queue-peek.ts'
+import type { PeekedJob } from './queue-types.ts'
 import type { PartitionDescription, TopicDescription, TopicSpec } from './types.ts'
 
 const LEADER_EPOCH_MAX = 0x7fff_ffff
+
+/** Jobs of one look: all of them are in memory at once. */
+const PEEK_MAX = 100_000
 
 /** What an engine and an observer of a directory both can tell. */
 export interface TopicSource {
@@ -30,10 +34,10 @@ export interface TopicSource {
 export class Admin {
   readonly #source: TopicSource
   readonly #owner: Broker | undefined
-  readonly #shares: ShareCoordinator | undefined
+  readonly #shares: ShareSource
 
   /** @internal Use `Millrace.admin`. */
-  constructor(source: TopicSource, owner: Broker | undefined, shares?: ShareCoordinator) {
+  constructor(source: TopicSource, owner: Broker | undefined, shares: ShareSource) {
     this.#source = source
     this.#owner = owner
     this.#shares = shares
@@ -155,19 +159,19 @@ export class Admin {
     return this.#broker.applyCompaction(force)
   }
 
-  get #queues(): ShareCoordinator {
-    if (this.#shares === undefined) throw new MillraceError('READ_ONLY', { directory: this.#source.directory })
-    return this.#shares
-  }
-
   /** Names of the share groups of all queues, sorted. */
   async listQueues(): Promise<string[]> {
-    return this.#queues.list()
+    return this.#shares.list()
   }
 
-  /** Settings, consumers and numbers of a share group. @throws UNKNOWN_QUEUE */
+  /** Settings, consumers and numbers of a share group. Read-only, locked jobs count as available. @throws UNKNOWN_QUEUE */
   async describeQueue(group: string): Promise<ShareGroupDescription> {
-    return this.#queues.describe(group)
+    return this.#shares.describe(group)
+  }
+
+  /** The first jobs of a share group that are still to be done, without locking them. @throws UNKNOWN_QUEUE, and as reading */
+  async peekQueue(group: string, { count = 10 }: { readonly count?: number } = {}): Promise<PeekedJob[]> {
+    return peekJobs(this.#source, await this.#shares.live(group, whole('count', count, 1, PEEK_MAX)))
   }
 
   /**
@@ -175,7 +179,7 @@ export class Admin {
    * @throws UNKNOWN_QUEUE
    */
   async deleteQueue(group: string): Promise<void> {
-    return this.#queues.delete(group)
+    return this.#shares.delete(group)
   }
 }
 

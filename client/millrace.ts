@@ -10,6 +10,7 @@ import { serveThread, type ThreadHandle } from '../engine/broker/client-link.ts'
 import { Observer } from '../engine/broker/observer.ts'
 import { type EngineOptions, resolveOptions } from '../engine/broker/options.ts'
 import { SCHEMA_WRITES } from '../engine/broker/schema-service.ts'
+import { ObservedShares } from '../engine/group/share/observed-shares.ts'
 import { ShareCoordinator } from '../engine/group/share/share-coordinator.ts'
 import { ShareSession } from '../engine/group/share/share-session.ts'
 import { mappingStatistics } from '../engine/memory/mapping.ts'
@@ -50,7 +51,7 @@ export class Millrace {
       this.admin = new Admin(engine, engine, this.#shares)
       this.schemas = new Schemas(this.#link)
     } else {
-      this.admin = new Admin(engine, undefined)
+      this.admin = new Admin(engine, undefined, new ObservedShares(engine))
       this.schemas = new Schemas(observedSchemas(engine))
     }
   }

@@ -1,4 +1,5 @@
 /** The public shapes of queues; the reference with examples is docs/API.md. */
+import type { ConsumedRecord } from './record.ts'
 import type { BytesLike, Message, ProducerOptions, TopicSpec } from './types.ts'
 
 export interface QueueOptions {
@@ -67,4 +68,15 @@ export interface QueueStatistics {
   /** Since the queue began. */
   readonly acknowledged: number
   readonly deadLettered: number
+}
+
+/** A job that is still to be done, as `admin.peekQueue` shows it. */
+export interface PeekedJob {
+  readonly record: ConsumedRecord
+  /** `archiving`: on its way to the dead-letter topic. Beside a live owner locked jobs are `available`. */
+  readonly state: 'available' | 'acquired' | 'archiving' | 'delayed'
+  /** Deliveries so far. */
+  readonly deliveryCount: number
+  /** Of a delayed job: milliseconds since the Unix epoch. */
+  readonly dueMs?: number
 }

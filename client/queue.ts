@@ -17,6 +17,7 @@ import { Producer } from './producer.ts'
 import { QueueAcks } from './queue-acks.ts'
 import { type ConsumerHost, NOT_BEFORE_HEADER, QueueConsumer, type QueueFetch } from './queue-consumer.ts'
 import { processJobs } from './queue-process.ts'
+import { redriveLetters } from './queue-redrive.ts'
 import type {
   JobsOptions,
   ProcessOptions,
@@ -32,6 +33,8 @@ import type { BytesLike } from './types.ts'
 /** Longest wait of one fetch in the broker's thread; then the next follows. Below the time-out of a call from another thread. */
 const FETCH_WAIT_MS = 5_000
 const PREFETCH = 100
+/** Letters of other queues are taken and given back, which is no failure of theirs. */
+const REDRIVE_DELIVERIES = 1_000_000
 const PREFETCH_MAX = 10_000
 const DELAY_MS_MAX = 0x7fff_ffff
 
@@ -46,6 +49,7 @@ export class Queue implements AsyncIterable<Job> {
   readonly group: string
   readonly #link: ClientLink
   readonly #share: CallShare
+  readonly #pool: ReaderPool
   readonly #source: LocalSource
   readonly #options: QueueOptions
   readonly #onClose: () => void
@@ -63,6 +67,7 @@ export class Queue implements AsyncIterable<Job> {
     this.group = options.group ?? name
     this.#link = link
     this.#share = (call, request) => link.share(call, request) as never
+    this.#pool = pool
     this.#source = new LocalSource(link, pool, true)
     this.#options = options
     this.#onClose = onClose
@@ -85,11 +90,19 @@ export class Queue implements AsyncIterable<Job> {
         throw new MillraceError('INVALID_ARGUMENT', { argument: 'delayMs', value: String(delayMs), min: 0 })
       all.push({ key: NOT_BEFORE_HEADER, value: Buffer.from(String(Math.ceil(Date.now() + delayMs))) })
     }
-    this.#producer ??= Producer.attach(this.#link, this.#options.producer ?? {}, () => undefined)
-    const producer = await this.#producer
+    const producer = await this.#attached()
     const message = { value, key: key ?? null, headers: all, ...(partition === undefined ? {} : { partition }) }
     const [pushed] = await producer.send({ topic: this.name, messages: [message] })
     return { partition: pushed?.partition ?? -1, offset: pushed?.baseOffset ?? -1 }
+  }
+
+  #attached(): Promise<Producer> {
+    const attaching = this.#producer ?? Producer.attach(this.#link, this.#options.producer ?? {}, () => undefined)
+    this.#producer = attaching
+    attaching.catch(() => {
+      if (this.#producer === attaching) this.#producer = undefined
+    })
+    return attaching
   }
 
   // ── jobs out ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -158,6 +171,22 @@ export class Queue implements AsyncIterable<Job> {
    */
   process(handler: (job: Job) => unknown, options: ProcessOptions = {}): Promise<void> {
     return processJobs(this, handler, options, async () => (await this.#open()).config)
+  }
+
+  /**
+   * Brings dead letters of this queue back as new jobs, oldest first, and returns how many. Letters that were brought back once
+   * stay in their topic and are not brought back again: the share group `<group>.redrive` remembers them.
+   * @param options.count at most so many, default all that are there
+   * @throws as `jobs` and `push`
+   */
+  async redrive({ count = Number.MAX_SAFE_INTEGER }: { readonly count?: number } = {}): Promise<number> {
+    whole('count', count, 1, Number.MAX_SAFE_INTEGER)
+    this.#demandOpen()
+    const { deadLetterTopic } = (await this.#open()).config
+    if (deadLetterTopic === null) return 0
+    const options = { group: `${this.group}.redrive`, deadLetterTopic: null, deliveryCountLimit: REDRIVE_DELIVERIES }
+    await using letters = new Queue(this.#link, this.#pool, deadLetterTopic, options, () => undefined)
+    return await redriveLetters(letters, this.name, await this.#attached(), count) // before they are closed
   }
 
   #host({ lockDurationMs }: ShareGroupConfig): ConsumerHost {

@@ -27,7 +27,7 @@ export class UsageError extends CommandError {}
 /** What to do next on the command line; where nothing is said here, the advice of the error table holds. */
 const ADVICE: Partial<Readonly<Record<ErrorCode, string>>> = {
   DIRECTORY_LOCKED:
-    'A service has it open. Commands that only read work beside it: topics list, topics describe, consume, lookup, schemas, dump-log, verify, export. To change something, stop the service first, or let it do the change.',
+    'A service has it open. Commands that only read work beside it: topics list, topics describe, consume, lookup, queue list, queue describe, queue peek, schemas, dump-log, verify, export. To change something, stop the service first, or let it do the change.',
   DIRECTORY_NOT_FOUND: 'Correct --dir. "millrace --dir DIRECTORY topics create TOPIC" makes a new data directory.',
   UNKNOWN_TOPIC_OR_PARTITION: '"millrace topics list" shows the topics, "millrace topics create TOPIC" makes one.',
   TOPIC_ALREADY_EXISTS: 'Choose another name, use the topic, or say --if-not-exists.',
@@ -35,6 +35,7 @@ const ADVICE: Partial<Readonly<Record<ErrorCode, string>>> = {
   INVALID_CONFIG: '"millrace topics describe TOPIC --all" shows every key; docs/API.md says what they mean.',
   INVALID_PARTITIONS: 'A topic has 1 to 10,000 partitions and can only grow.',
   RECORD_TOO_LARGE: 'Raise max.message.bytes: millrace topics alter TOPIC --config max.message.bytes=BYTES.',
+  UNKNOWN_QUEUE: '"millrace queue list" shows the queues, "millrace queue push TOPIC" makes one.',
   UNKNOWN_SCHEMA: '"millrace schemas list" shows the schemas, "millrace schemas register SUBJECT FILE" adds one.',
   INCOMPATIBLE_SCHEMA:
     'Change the schema as the reasons say, or set another level: millrace schemas compatibility LEVEL --subject SUBJECT.',

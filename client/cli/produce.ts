@@ -120,7 +120,8 @@ function fromLines(
   }
 }
 
-function parseHeader(text: string): RecordHeader {
+/** @throws UsageError unless it is NAME=VALUE */
+export function parseHeader(text: string): RecordHeader {
   const at = text.indexOf('=')
   if (at <= 0) throw new UsageError(`--header cannot be "${text}"`, 'Give NAME=VALUE.')
   return { key: text.slice(0, at), value: Buffer.from(text.slice(at + 1)) }

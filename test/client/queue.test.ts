@@ -1,6 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { DEAD_LETTER_HEADERS, type Job, type Queue, type QueueOptions } from '../../client/index.ts'
-import { EngineHome, SMALL, sleep, text, until } from './support/engine.ts'
+import { EngineHome, SMALL, sleep, text, until as untilWithin } from './support/engine.ts'
+
+/** Dead letters make topics, and topics take seconds on a busy machine. */
+const WAIT_MS = 50_000
+const until = (holds: () => boolean | Promise<boolean>, what: string): Promise<void> =>
+  untilWithin(holds, what, WAIT_MS)
 
 let home: EngineHome
 beforeAll(async () => {
@@ -64,7 +69,7 @@ describe('jobs', () => {
 
   test('wait for a push, wherever it is from', async () => {
     await using queue = await newQueue()
-    const waiting = queue.take(1, { waitMs: 20_000 })
+    const waiting = queue.take(1, { waitMs: WAIT_MS })
     await sleep(50)
     await using producer = await home.engine.producer()
     await producer.send({ topic: queue.name, messages: [{ value: 'by a producer' }] })
@@ -86,14 +91,14 @@ describe('jobs', () => {
     await using producer = await home.engine.producer()
     await producer.send({ topic, messages: [{ value: 'old' }] })
     await using queue = home.engine.queue(topic)
-    expect(values(await queue.take(5, { waitMs: 5_000 }))).toEqual(['old'])
+    expect(values(await queue.take(5, { waitMs: WAIT_MS }))).toEqual(['old'])
   })
 
   test('go to each group once', async () => {
     await using one = await newQueue({ group: 'group one' })
     await using two = home.engine.queue(one.name, { group: 'group two' })
     await one.push('for both')
-    for (const queue of [one, two]) expect(values(await queue.take(1, { waitMs: 5_000 }))).toEqual(['for both'])
+    for (const queue of [one, two]) expect(values(await queue.take(1, { waitMs: WAIT_MS }))).toEqual(['for both'])
   })
 
   test('are spread over partitions, also over those that come later', async () => {
@@ -126,7 +131,7 @@ describe('settling', () => {
     await second?.retry({ delayMs: 150 })
     expect(await queue.statistics()).toMatchObject({ available: 0, delayed: 1 })
     expect(await queue.take(1)).toEqual([])
-    const [third] = await queue.take(1, { waitMs: 20_000 })
+    const [third] = await queue.take(1, { waitMs: WAIT_MS })
     expect(Date.now() - begunMs).toBeGreaterThanOrEqual(150)
     expect(third?.deliveryCount).toBe(3)
   })
@@ -136,8 +141,8 @@ describe('settling', () => {
     const begunMs = Date.now()
     await queue.push('later', { delayMs: 200 })
     await queue.push('now')
-    expect(values(await queue.take(5, { waitMs: 5_000 }))).toEqual(['now'])
-    const [later] = await queue.take(1, { waitMs: 20_000 })
+    expect(values(await queue.take(5, { waitMs: WAIT_MS }))).toEqual(['now'])
+    const [later] = await queue.take(1, { waitMs: WAIT_MS })
     expect([text(later?.value), later?.deliveryCount]).toEqual(['later', 1])
     expect(Date.now() - begunMs).toBeGreaterThanOrEqual(200)
   })
@@ -157,7 +162,7 @@ describe('settling', () => {
   test('so is one that was delivered as often as it may be', async () => {
     await using queue = await newQueue({ deliveryCountLimit: 2, deadLetterTopic: 'graves' })
     await queue.push('poison')
-    for (let times = 0; times < 2; times++) await (await queue.take(1, { waitMs: 5_000 }))[0]?.retry()
+    for (let times = 0; times < 2; times++) await (await queue.take(1, { waitMs: WAIT_MS }))[0]?.retry()
     const [letter] = await deadLetters('graves', 1)
     expect(letter).toMatchObject({
       value: 'poison',
@@ -180,7 +185,7 @@ describe('settling', () => {
     await using other = home.engine.queue(queue.name)
     await queue.push('slow')
     const [job] = await queue.take(1)
-    const [again] = await other.take(1, { waitMs: 20_000 })
+    const [again] = await other.take(1, { waitMs: WAIT_MS })
     expect(again?.deliveryCount).toBe(2)
     await expect(job?.ack()).rejects.toMatchObject({ code: 'INVALID_RECORD_STATE' })
   })
@@ -232,7 +237,7 @@ describe('leaving', () => {
     await pushAll(queue, 3)
     const iteration = queue.jobs()
     const { value: held } = await iteration.next()
-    const waiting = other.take(10, { waitMs: 20_000 })
+    const waiting = other.take(10, { waitMs: WAIT_MS })
     await queue.close()
     expect((await iteration.next()).done).toBe(true)
     const jobs = await waiting
@@ -248,7 +253,7 @@ describe('leaving', () => {
     setTimeout(() => ending.abort(), 50)
     for await (const _ of queue.jobs({ signal: ending.signal })) expect.unreachable('there is none')
     await queue.push('left alone')
-    expect(await queue.take(1, { waitMs: 5_000 })).toHaveLength(1)
+    expect(await queue.take(1, { waitMs: WAIT_MS })).toHaveLength(1)
   })
 
   test('no more than the prefetch is locked ahead', async () => {
@@ -283,7 +288,7 @@ describe('process', () => {
       },
       { concurrency: 4, retryDelayMs: 10, onError: error => errors.push(error) },
     )
-    await until(async () => (await queue.statistics()).acknowledged === 30, 'all done', 30_000)
+    await until(async () => (await queue.statistics()).acknowledged === 30, 'all done')
     await queue.close()
     await done
     expect(most).toBe(4)
@@ -362,11 +367,85 @@ describe('the log under a queue', () => {
   test('a topic that is not there is told, and one that is deleted under its consumers', async () => {
     await expect(home.engine.queue('nowhere').take(1)).rejects.toMatchObject({ code: 'UNKNOWN_TOPIC_OR_PARTITION' })
     await using queue = await newQueue()
-    const waiting = queue.take(1, { waitMs: 20_000 })
+    const waiting = queue.take(1, { waitMs: WAIT_MS })
     waiting.catch(() => undefined)
     await sleep(20)
     await home.engine.admin.deleteTopic(queue.name)
     await expect(waiting).rejects.toMatchObject({ code: 'UNKNOWN_TOPIC_OR_PARTITION' })
+  })
+})
+
+describe('a restart', { timeout: 180_000 }, () => {
+  test('keeps what is done, counts, delays and dead letters', async () => {
+    const directory = new EngineHome()
+    try {
+      const first = await directory.reopen()
+      const queue = first.queue('kept', { create: true, lockDurationMs: 60_000, deadLetterTopic: 'graves' })
+      for (let i = 0; i < 6; i++) await queue.push(`${i}`)
+      const jobs = await queue.take(5)
+      await jobs[0]?.ack()
+      await jobs[2]?.ack()
+      await jobs[1]?.retry({ delayMs: 3_600_000 })
+      await jobs[3]?.reject('bad')
+      await until(async () => (await queue.statistics()).deadLettered === 1, 'the dead letter')
+      await directory.reopen() // with the fifth job locked
+      const again = directory.engine.queue('kept')
+      expect(await again.statistics()).toEqual({
+        ...{ available: 2, inFlight: 0, delayed: 1, dying: 0 },
+        ...{ acknowledged: 2, deadLettered: 1 },
+      })
+      const left = await again.take(5)
+      expect(left.map(({ offset, deliveryCount }) => [offset, deliveryCount])).toEqual([
+        [4, 2],
+        [5, 1],
+      ])
+      expect((await directory.engine.admin.describeQueue('kept')).config.lockDurationMs).toBe(60_000)
+      using graves = await directory.engine.lookup('graves')
+      expect(graves.latest(0)).toBe(1)
+    } finally {
+      await directory.close()
+    }
+  })
+
+  test('sets the floor of retention before retention can run', async () => {
+    const directory = new EngineHome()
+    try {
+      const first = await directory.reopen()
+      const queue = first.queue('kept', { create: { config: { ...SMALL, 'retention.bytes': 1 } } })
+      for (let i = 0; i < 20; i++) await queue.push(Buffer.alloc(3_000))
+      const engine = await directory.reopen({ retentionCheckMs: 10 })
+      await sleep(100)
+      expect(await engine.queue('kept').take(20)).toHaveLength(20)
+    } finally {
+      await directory.close()
+    }
+  })
+})
+
+describe('redrive', () => {
+  test('brings each dead letter back once, where it was from', async () => {
+    await using queue = await newQueue({ create: { partitions: 2 } })
+    await queue.push('a', { partition: 1, key: 'k', headers: { own: 'header' } })
+    for (const job of await queue.take(1)) await job.reject('no')
+    await until(async () => (await queue.statistics()).deadLettered === 1, 'the dead letter')
+    expect(await queue.redrive()).toBe(1)
+    expect(await queue.redrive()).toBe(0)
+    const [job] = await queue.take(2)
+    expect([job?.partition, job?.offset, text(job?.key), text(job?.value), job?.deliveryCount]).toEqual([
+      1,
+      1,
+      'k',
+      'a',
+      1,
+    ])
+    expect(job?.headers.map(({ key }) => key)).toEqual(['own'])
+  })
+
+  test('finds nothing where there is no dead letter, or no topic for them', async () => {
+    for (const options of [{}, { deadLetterTopic: null }]) {
+      await using queue = await newQueue(options)
+      expect(await queue.redrive()).toBe(0)
+    }
   })
 })
 
@@ -386,6 +465,12 @@ describe('administration', () => {
       deadLetterTopic: 'dlq.described',
     })
     expect(members).toHaveLength(1)
+    const peeked = await admin.peekQueue('described', { count: 3 })
+    expect(peeked.map(({ record, state, deliveryCount }) => [record.offset, state, deliveryCount])).toEqual([
+      [0, 'acquired', 1],
+      [1, 'acquired', 1],
+      [2, 'available', 0],
+    ])
     expect(topics).toMatchObject([
       { topic: queue.name, partitions: [{ startOffset: 0, endOffset: 2, available: 3, acquired: 2 }] },
     ])

@@ -82,6 +82,30 @@ export interface ShareGroupDescription {
   readonly topics: readonly ShareTopicDescription[]
 }
 
+/** Neighbours that are still to be done. */
+export interface LiveRange {
+  readonly topic: string
+  readonly partition: number
+  readonly firstOffset: number
+  readonly lastOffset: number
+  readonly state: 'available' | 'acquired' | 'archiving' | 'delayed'
+  /** Deliveries so far. */
+  readonly deliveryCount: number
+  /** Of delayed records, in milliseconds since the Unix epoch, else 0. */
+  readonly dueMs: number
+}
+
+/** What the administration may ask, of an engine or beside one. */
+export interface ShareSource {
+  list(): string[]
+  /** @throws UNKNOWN_QUEUE */
+  describe(group: string): Promise<ShareGroupDescription>
+  /** The first records that are still to be done, `count` at most, by topic and partition in the order of offsets. @throws UNKNOWN_QUEUE */
+  live(group: string, count: number): Promise<LiveRange[]>
+  /** @throws UNKNOWN_QUEUE, READ_ONLY */
+  delete(group: string): Promise<void>
+}
+
 /** Request and result of each call. */
 export interface ShareCalls {
   open: [ShareOpenRequest, ShareOpenResult]

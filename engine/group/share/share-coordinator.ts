@@ -12,8 +12,10 @@ import type { Broker } from '../../broker/broker.ts'
 import { setQueueFloor } from '../../broker/queue-floors.ts'
 import type { ShareGroupConfig } from '../../store/share-states.ts'
 import { type AppendDeadLetters, DeadLetters } from './dead-letters.ts'
+import { LiveRanges } from './live-ranges.ts'
 import type {
   AcquiredRecords,
+  LiveRange,
   ShareAcknowledgeRequest,
   ShareAcknowledgeResult,
   ShareCancelRequest,
@@ -22,6 +24,7 @@ import type {
   ShareMember,
   ShareOpenRequest,
   ShareOpenResult,
+  ShareSource,
   ShareTopicSpec,
 } from './share-calls.ts'
 import { checkShareConfig, defaultShareConfig, settingsOf } from './share-config.ts'
@@ -35,7 +38,7 @@ interface ShareGroup {
   readonly topics: Map<string, SharedTopic>
 }
 
-export class ShareCoordinator {
+export class ShareCoordinator implements ShareSource {
   readonly #broker: Broker
   readonly #groups = new Map<string, ShareGroup>()
   readonly #writes: ShareWrites
@@ -164,6 +167,18 @@ export class ShareCoordinator {
     return { group, config, members: [...members], topics: described }
   }
 
+  async live(group: string, count: number): Promise<LiveRange[]> {
+    const ranges = new LiveRanges(count)
+    for (const { topic, partitions } of this.#demandGroup(group).topics.values()) {
+      for (const hosted of partitions) {
+        const highWatermark = hosted.sync()
+        const { share, partition } = hosted
+        ranges.add({ topic, partition }, share.runs, share.endOffset, highWatermark ?? share.endOffset)
+      }
+    }
+    return ranges.ranges
+  }
+
   /** Forgets a group and all that it did; its consumers fail. Stored when this resolves. @throws UNKNOWN_QUEUE */
   async delete(group: string): Promise<void> {
     const { topics } = this.#demandGroup(group)
@@ -248,12 +263,12 @@ export class ShareCoordinator {
     if (this.#isClosed) return
     this.#isClosed = true
     this.#broker.memory.metadataListeners.delete(this.#metadataChanged)
+    const closed = new MillraceError('CLOSED', { directory: this.#broker.directory })
+    const all = [...this.#groups.values()].flatMap(({ topics }) => [...topics.values()])
+    for (const shared of all) shared.failFetches(closed)
     await this.#deadLetters.close()
-    for (const { topics } of this.#groups.values()) {
-      for (const shared of topics.values())
-        shared.close(new MillraceError('CLOSED', { directory: this.#broker.directory }))
-    }
     await this.#writes.close()
+    for (const shared of all) shared.close(closed)
   }
 }
 

@@ -19,6 +19,7 @@
 import type { Clock } from '../../base/clock.ts'
 import { invariant } from '../../base/invariant.ts'
 import type { RunRow, ShareChanges, ShareFacts, StoredShare } from '../../store/share-states.ts'
+import { STATE_NAMES } from './live-ranges.ts'
 import { LiveRuns, RECORD_STATE, type RecordState, type Run } from './live-runs.ts'
 import type {
   Acknowledgement,
@@ -373,13 +374,6 @@ export class SharePartition {
     invariant(this.#counts[name] >= 0, 'a state has no fewer than no records')
   }
 }
-
-const STATE_NAMES = {
-  [RECORD_STATE.available]: 'available',
-  [RECORD_STATE.acquired]: 'acquired',
-  [RECORD_STATE.archiving]: 'archiving',
-  [RECORD_STATE.delayed]: 'delayed',
-} as const
 
 function push(acquired: AcquiredRange[], first: number, end: number, deliveryCount: number): void {
   const last = acquired.at(-1)
