@@ -1,12 +1,19 @@
 /** Looks at the jobs of a queue without locking any, from the engine or beside it. */
+import type { ClientTopic } from '../engine/broker/topic-metadata.ts'
 import type { LiveRange } from '../engine/group/share/share-calls.ts'
 import { PartitionReader } from '../engine/log/partition-reader.ts'
-import type { TopicSource } from './admin.ts'
+import type { EngineMemory } from '../engine/memory/engine-memory.ts'
 import { recordsOf } from './queue-records.ts'
 import type { PeekedJob } from './queue-types.ts'
 
+/** Where records are read: an engine, or an observer of its directory. */
+export interface PeekSource {
+  readonly memory: EngineMemory
+  clientTopic(topic: string): ClientTopic | Promise<ClientTopic>
+}
+
 /** The records of ranges that are to be done. Offsets without a record, and damage, are passed over. */
-export async function peekJobs(source: TopicSource, ranges: readonly LiveRange[]): Promise<PeekedJob[]> {
+export async function peekJobs(source: PeekSource, ranges: readonly LiveRange[]): Promise<PeekedJob[]> {
   const jobs: PeekedJob[] = []
   const readers = new Map<string, PartitionReader>()
   try {

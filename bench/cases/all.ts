@@ -7,6 +7,7 @@ import { durableCases } from './durable.ts'
 import { latencyCases } from './latency.ts'
 import { lookupCases } from './lookup.ts'
 import { memoryCases } from './memory.ts'
+import { queueCases } from './queue.ts'
 import { readCases } from './read.ts'
 import { recoveryCases } from './recovery.ts'
 import { verifyCases } from './verify.ts'
@@ -21,5 +22,6 @@ export const engineCases: BenchCase[] = [
   ...verifyCases,
   ...avroCases,
   ...compactCases,
+  ...queueCases,
   ...memoryCases,
 ]
