@@ -12,6 +12,7 @@ import { PartitionReader } from '../engine/log/partition-reader.ts'
 import type { LocalLink } from './local-link.ts'
 import { Producer } from './producer.ts'
 import { recordsOf } from './queue-records.ts'
+import { recordAt } from './record.ts'
 import type { Message } from './types.ts'
 
 /** Headers of a dead letter, all of them text. */
@@ -75,7 +76,8 @@ export class DeadLetterAppender {
     try {
       for (const part of recordsOf(reader, [letter])) {
         if (part.kind === 'record') {
-          const { key, value, timestamp, headers, offset } = part.record
+          const { topic, partition } = letter.location
+          const { key, value, timestamp, headers, offset } = recordAt(topic, partition, part.cursor)
           const all = [...headers, ...dlqHeaders(letter, offset)]
           messages.push({ key, value, headers: all, ...(timestamp < 0 ? {} : { timestamp }) })
         } else if (part.kind === 'damaged') {

@@ -1,7 +1,8 @@
 /** A job of a queue: a record that its consumer has to itself until it is settled or its lock ends. */
 import { MillraceError } from '../engine/base/errors.ts'
+import type { RecordCursor } from '../engine/format/record.ts'
 import type { Acknowledgement } from '../engine/group/share/share-types.ts'
-import { ConsumedRecord } from './record.ts'
+import { ConsumedRecord, headersAt } from './record.ts'
 
 /** Sends an acknowledgement of a job to the queue. */
 export type SettleJob = (job: Job, acknowledgement: Acknowledgement) => Promise<void>
@@ -16,9 +17,8 @@ export class Job extends ConsumedRecord {
   #isSettled = false
 
   /** @internal Jobs come from a `Queue`. */
-  constructor(record: ConsumedRecord, deliveryCount: number, settle: SettleJob) {
-    const { topic, partition, offset, timestamp, key, value, headers } = record
-    super(topic, partition, offset, timestamp, key, value, headers)
+  constructor(topic: string, partition: number, cursor: RecordCursor, deliveryCount: number, settle: SettleJob) {
+    super(topic, partition, cursor.offset, cursor.timestamp, cursor.key(), cursor.value(), headersAt(cursor))
     this.deliveryCount = deliveryCount
     this.#settle = settle
   }

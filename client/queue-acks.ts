@@ -11,13 +11,30 @@ export type SendAcknowledgements = (
   partitions: ShareAcknowledgeRequest['partitions'],
 ) => Promise<ShareAcknowledgeResult>
 
-interface Pending extends PromiseWithResolvers<void> {
+/** One acknowledgement and whoever waits for it. A class, since there is one for each job. */
+class Pending {
   readonly partition: number
   readonly acknowledgement: Acknowledgement
+  resolve!: () => void
+  reject!: (error: unknown) => void
+
+  constructor(partition: number, acknowledgement: Acknowledgement) {
+    this.partition = partition
+    this.acknowledgement = acknowledgement
+  }
+
+  promise(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.resolve = resolve
+      this.reject = reject
+    })
+  }
 }
 
+/** Neighbours of the same kind: the first one's acknowledgement, up to `lastOffset`. */
 interface Merged {
-  acknowledgement: Acknowledgement
+  readonly acknowledgement: Acknowledgement
+  lastOffset: number
   readonly members: Pending[]
 }
 
@@ -32,10 +49,11 @@ export class QueueAcks {
 
   /** Resolves when it is stored. @throws INVALID_RECORD_STATE when the consumer does not hold all of it; as `ShareCoordinator.acknowledge` */
   add(partition: number, acknowledgement: Acknowledgement): Promise<void> {
-    const pending = { ...Promise.withResolvers<void>(), partition, acknowledgement }
+    const pending = new Pending(partition, acknowledgement)
+    const promise = pending.promise()
     this.#pending.push(pending)
     this.#running ??= this.#run()
-    return pending.promise
+    return promise
   }
 
   /** Resolves when nothing is under way. */
@@ -64,7 +82,7 @@ export class QueueAcks {
 function request(byPartition: Map<number, Merged[]>): ShareAcknowledgeRequest['partitions'] {
   return [...byPartition].map(([partition, merged]) => ({
     partition,
-    acknowledgements: merged.map(({ acknowledgement }) => acknowledgement),
+    acknowledgements: merged.map(({ acknowledgement, lastOffset }) => ({ ...acknowledgement, lastOffset })),
   }))
 }
 
@@ -76,8 +94,7 @@ function settle(byPartition: Map<number, Merged[]>, outcome: ShareAcknowledgeRes
     merged.forEach(({ members, acknowledgement }, at) => {
       const applied = outcome[index]?.[at] === true
       if (applied) for (const { resolve } of members) resolve()
-      else if (members.length > 1)
-        singly.push(...members.map(one => ({ acknowledgement: one.acknowledgement, members: [one] })))
+      else if (members.length > 1) singly.push(...members.map(alone))
       else
         members[0]?.reject(
           new MillraceError('INVALID_RECORD_STATE', { partition, offset: acknowledgement.firstOffset }),
@@ -89,22 +106,31 @@ function settle(byPartition: Map<number, Merged[]>, outcome: ShareAcknowledgeRes
 }
 
 /** By partition and offset, for one offset in the order in which they came; neighbours that follow each other are one. */
-function merge(pending: readonly Pending[]): Map<number, Merged[]> {
+function merge(pending: Pending[]): Map<number, Merged[]> {
   const byPartition = new Map<number, Merged[]>()
-  const sorted = pending.toSorted((a, b) => a.acknowledgement.firstOffset - b.acknowledgement.firstOffset)
-  for (const one of sorted) {
-    const merged = byPartition.get(one.partition)
-    const last = merged?.at(-1)
-    if (merged === undefined) byPartition.set(one.partition, [{ acknowledgement: one.acknowledgement, members: [one] }])
-    else if (last !== undefined && continues(last.acknowledgement, one.acknowledgement)) {
-      last.acknowledgement = { ...last.acknowledgement, lastOffset: one.acknowledgement.lastOffset }
+  let merged: Merged[] = []
+  let partition = -1
+  for (const one of pending.sort((a, b) => a.acknowledgement.firstOffset - b.acknowledgement.firstOffset)) {
+    if (one.partition !== partition) {
+      partition = one.partition
+      merged = byPartition.get(partition) ?? []
+      byPartition.set(partition, merged)
+    }
+    const last = merged.at(-1)
+    if (last !== undefined && continues(last, one.acknowledgement)) {
+      last.lastOffset = one.acknowledgement.lastOffset
       last.members.push(one)
-    } else merged.push({ acknowledgement: one.acknowledgement, members: [one] })
+    } else merged.push(alone(one))
   }
   return byPartition
 }
 
-function continues(a: Acknowledgement, b: Acknowledgement): boolean {
-  const isAlike = a.type === b.type && a.notBeforeMs === b.notBeforeMs && a.undelivered === b.undelivered
-  return isAlike && a.reason === b.reason && a.lastOffset + 1 === b.firstOffset
+function alone(one: Pending): Merged {
+  const { acknowledgement } = one
+  return { acknowledgement, lastOffset: acknowledgement.lastOffset, members: [one] }
+}
+
+function continues({ acknowledgement: a, lastOffset }: Merged, b: Acknowledgement): boolean {
+  if (lastOffset + 1 !== b.firstOffset || a.type !== b.type || a.reason !== b.reason) return false
+  return a.notBeforeMs === b.notBeforeMs && a.undelivered === b.undelivered
 }

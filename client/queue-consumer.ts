@@ -109,8 +109,8 @@ export class QueueConsumer {
     try {
       for (const part of recordsOf(reader, ranges)) {
         if (part.kind === 'record') {
-          next = part.record.offset + 1
-          this.#takeJob(new Job(part.record, part.deliveryCount, this.#host.settle))
+          next = part.cursor.offset + 1
+          this.#takeJob(new Job(reader.location.topic, partition, part.cursor, part.deliveryCount, this.#host.settle))
         } else {
           next = part.lastOffset + 1
           this.#settlePart(partition, part)

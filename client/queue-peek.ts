@@ -5,6 +5,7 @@ import { PartitionReader } from '../engine/log/partition-reader.ts'
 import type { EngineMemory } from '../engine/memory/engine-memory.ts'
 import { recordsOf } from './queue-records.ts'
 import type { PeekedJob } from './queue-types.ts'
+import { recordAt } from './record.ts'
 
 /** Where records are read: an engine, or an observer of its directory. */
 export interface PeekSource {
@@ -29,7 +30,12 @@ export async function peekJobs(source: PeekSource, ranges: readonly LiveRange[])
       }
       for (const part of recordsOf(reader, [range])) {
         if (part.kind !== 'record') continue
-        jobs.push({ record: part.record, state, deliveryCount, ...(dueMs > 0 ? { dueMs } : {}) })
+        jobs.push({
+          record: recordAt(topic, partition, part.cursor),
+          state,
+          deliveryCount,
+          ...(dueMs > 0 ? { dueMs } : {}),
+        })
       }
     }
   } finally {

@@ -4,13 +4,14 @@
  */
 import { isMillraceError, type MillraceError } from '../engine/base/errors.ts'
 import { MIB } from '../engine/base/limits.ts'
+import type { RecordCursor } from '../engine/format/record.ts'
 import type { AcquiredRange } from '../engine/group/share/share-types.ts'
 import { newReadHint, type PartitionReader } from '../engine/log/partition-reader.ts'
 import { ReadBatch } from './read-batch.ts'
-import type { ConsumedRecord } from './record.ts'
 
 export type RangePart =
-  | { readonly kind: 'record'; readonly record: ConsumedRecord; readonly deliveryCount: number }
+  /** The record under the cursor, which belongs to the iteration. */
+  | { readonly kind: 'record'; readonly cursor: RecordCursor; readonly deliveryCount: number }
   /** Offsets without a record. */
   | { readonly kind: 'gap'; readonly firstOffset: number; readonly lastOffset: number }
   /** Not to be read just now, while the partition is being repaired. */
@@ -38,10 +39,13 @@ export function* recordsOf(reader: PartitionReader, ranges: readonly AcquiredRan
           yield { kind: 'unread', firstOffset: offset, lastOffset }
           break
         }
-        for (const record of new ReadBatch(topic, partition, fetched, offset, lastOffset + 1, lastOffset + 1)) {
-          if (record.offset > offset) yield { kind: 'gap', firstOffset: offset, lastOffset: record.offset - 1 }
-          offset = record.offset + 1
-          yield { kind: 'record', record, deliveryCount }
+        const batch = new ReadBatch(topic, partition, fetched, offset, lastOffset + 1, lastOffset + 1)
+        const cursor = batch.cursor()
+        const record = { kind: 'record', cursor, deliveryCount } as const
+        while (cursor.next()) {
+          if (cursor.offset > offset) yield { kind: 'gap', firstOffset: offset, lastOffset: cursor.offset - 1 }
+          offset = cursor.offset + 1
+          yield record
         }
         const end = Math.min(fetched.nextOffset - 1, lastOffset)
         if (end >= offset) yield { kind: 'gap', firstOffset: offset, lastOffset: end }

@@ -50,8 +50,12 @@ export class ConsumedRecord {
 
 const NO_HEADERS: readonly RecordHeader[] = []
 
+export function headersAt(cursor: RecordCursor): readonly RecordHeader[] {
+  return cursor.headerCount === 0 ? NO_HEADERS : cursor.headers()
+}
+
 /** The record under a cursor. */
 export function recordAt(topic: string, partition: number, cursor: RecordCursor): ConsumedRecord {
-  const headers = cursor.headerCount === 0 ? NO_HEADERS : cursor.headers()
+  const headers = headersAt(cursor)
   return new ConsumedRecord(topic, partition, cursor.offset, cursor.timestamp, cursor.key(), cursor.value(), headers)
 }

@@ -11,6 +11,8 @@ import { fillTopic, openEngine, TOPIC } from './engine.ts'
 const VALUE_BYTES = 100
 const BATCH = 1_000
 const RECORDS = 200_000
+/** Batches whose acknowledgement is waited for while the next is taken. */
+const UNDER_WAY = 4
 
 async function queueSide(context: BenchContext): Promise<Side> {
   const engine: Millrace = await openEngine(context, 'queue')
@@ -20,14 +22,17 @@ async function queueSide(context: BenchContext): Promise<Side> {
     work: RECORDS,
     /** Every round is that of another share group, which has everything still to do. */
     async round() {
-      const queue = engine.queue(TOPIC, { group: `round ${groups++}` })
+      const queue = engine.queue(TOPIC, { group: `round ${groups++}`, recordLocksMax: BATCH * (UNDER_WAY + 1) })
       await queue.open()
       const start = performance.now()
       let done = 0
+      const underWay: Promise<unknown>[] = []
       for (let jobs = await queue.take(BATCH); jobs.length > 0; jobs = await queue.take(BATCH)) {
-        await Promise.all(jobs.map(job => job.ack()))
+        underWay.push(Promise.all(jobs.map(job => job.ack())))
         done += jobs.length
+        if (underWay.length === UNDER_WAY) await underWay.shift()
       }
+      await Promise.all(underWay)
       const ms = performance.now() - start
       if (done !== RECORDS) throw new Error(`${done} of ${RECORDS} jobs`)
       await queue.close()

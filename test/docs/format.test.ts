@@ -11,10 +11,13 @@ import { encodeProducerSnapshot, PRODUCER_ENTRY, PRODUCER_SNAPSHOT } from '../..
 import { BATCH, encodeBatch, stampBatch } from '../../engine/format/record-batch.ts'
 import { Region } from '../../engine/format/region.ts'
 import { TRANSACTION_ENTRY } from '../../engine/format/transaction-index.ts'
+import { RECORD_STATE } from '../../engine/group/share/live-runs.ts'
+import { rowOfRun } from '../../engine/group/share/stored-runs.ts'
 import { INDEX_LOCK, SLOT, STATE } from '../../engine/memory/control-block.ts'
 import { CONTROL_FILE } from '../../engine/memory/engine-memory.ts'
 import { SEGMENT } from '../../engine/memory/segment-table.ts'
 import { FORMAT_VERSION } from '../../engine/store/meta.ts'
+import { SHARE_BLOCK_OFFSETS, STORED_RECORD_STATE } from '../../engine/store/share-states.ts'
 import { namedBlock, namedTable, readDocument } from './support/markdown.ts'
 
 const text = readDocument('docs/FORMAT.md')
@@ -136,6 +139,30 @@ describe('bytes', () => {
     expect(bytesOf('avro-bytes')).toBe(serde.encode({ name: 'x', count: 3 }).toString('hex'))
   })
 })
+
+test('the states of a stored run', () => {
+  const [, , state] = namedTable(text, 'run-row').map(([, what]) => what as string)
+  const documented = Object.fromEntries(
+    [...(state as string).matchAll(/(\d) ([a-z ,-]+?)(?=,|\.)/g)].map(([, n, what]) => [what, Number(n)]),
+  )
+  expect(documented).toEqual({
+    available: STORED_RECORD_STATE.available,
+    'on the way to the dead-letter topic': STORED_RECORD_STATE.archiving,
+    delayed: STORED_RECORD_STATE.delayed,
+  })
+  expect(namedTable(text, 'run-row')).toHaveLength(rowOfRun(0, EXAMPLE_RUN).length)
+  expect(rowOfRun(1, { ...EXAMPLE_RUN, state: RECORD_STATE.delayed })).toEqual([6, 10, 5, 2, 99])
+  expect(text).toContain(`floor(offset / ${SHARE_BLOCK_OFFSETS})`)
+})
+
+const EXAMPLE_RUN = {
+  first: 1_030,
+  end: 1_040,
+  state: RECORD_STATE.acquired,
+  deliveryCount: 2,
+  memberId: 'm',
+  atMs: 99,
+}
 
 describe('a directory', () => {
   const directory = mkdtempSync(join(tmpdir(), 'millrace-format-'))
