@@ -1,3 +1,5 @@
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { DEAD_LETTER_HEADERS, type Job, type Queue, type QueueOptions } from '../../client/index.ts'
 import { EngineHome, SMALL, sleep, text, until as untilWithin } from './support/engine.ts'
@@ -420,6 +422,36 @@ describe('a restart', { timeout: 180_000 }, () => {
       await directory.close()
     }
   })
+})
+
+test('a damaged record is a dead letter without content, and the others are jobs', { timeout: 180_000 }, async () => {
+  const damaged = new EngineHome()
+  try {
+    const first = await damaged.reopen()
+    await first.admin.createTopic({ topic: 'hurt', config: SMALL })
+    await using producer = await first.producer({ batchBytes: 2_048 })
+    for (let i = 0; i < 12; i++)
+      await producer.send({ topic: 'hurt', messages: [{ value: Buffer.alloc(3_000, `${i % 10}`) }] })
+    await producer.close()
+    await first.close()
+    const path = join(damaged.partitionDirectory('hurt'), '00000000000000000000.log')
+    const bytes = readFileSync(path)
+    bytes.writeUInt8(bytes.readUInt8(3_500) ^ 0xff, 3_500) // in the second batch
+    writeFileSync(path, bytes)
+    const engine = await damaged.reopen()
+    const queue = engine.queue('hurt')
+    const jobs = await queue.take(12, { waitMs: WAIT_MS })
+    expect(jobs.map(({ offset }) => offset)).toEqual([0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11])
+    await until(async () => (await queue.statistics()).deadLettered === 1, 'the dead letter')
+    for await (const { value, headers } of engine.reader({ topic: 'dlq.hurt' }).records()) {
+      const named = Object.fromEntries(headers.map(({ key, value: bytes }) => [key, text(bytes)]))
+      expect(value).toBeNull()
+      expect(named[DEAD_LETTER_HEADERS.offset]).toBe('1')
+      expect(named[DEAD_LETTER_HEADERS.message]).toContain('CORRUPT_BATCH')
+    }
+  } finally {
+    await damaged.close()
+  }
 })
 
 describe('redrive', () => {
