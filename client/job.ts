@@ -39,8 +39,11 @@ export class Job extends ConsumedRecord {
 
   /** Gives the job back, to be delivered again at once or after a delay; a dead letter when it has used up its deliveries. @throws as `ack` */
   retry({ delayMs = 0 }: { readonly delayMs?: number } = {}): Promise<void> {
-    if (!(delayMs >= 0))
-      throw new MillraceError('INVALID_ARGUMENT', { argument: 'delayMs', value: String(delayMs), min: 0 })
+    if (!(delayMs >= 0)) {
+      return Promise.reject(
+        new MillraceError('INVALID_ARGUMENT', { argument: 'delayMs', value: String(delayMs), min: 0 }),
+      )
+    }
     return this.#once(
       delayMs > 0 ? { type: 'release', notBeforeMs: Math.ceil(Date.now() + delayMs) } : { type: 'release' },
     )
