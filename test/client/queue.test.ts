@@ -1,13 +1,7 @@
-import { readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { DEAD_LETTER_HEADERS, type Job, type Queue, type QueueOptions } from '../../client/index.ts'
-import { EngineHome, SMALL, sleep, text, until as untilWithin } from './support/engine.ts'
-
-/** Dead letters make topics, and topics take seconds on a busy machine. */
-const WAIT_MS = 50_000
-const until = (holds: () => boolean | Promise<boolean>, what: string): Promise<void> =>
-  untilWithin(holds, what, WAIT_MS)
+import type { Job, QueueOptions } from '../../client/index.ts'
+import { EngineHome, sleep, text } from './support/engine.ts'
+import { deadLetters, newQueue, pushAll, until, values, WAIT_MS } from './support/queues.ts'
 
 let home: EngineHome
 beforeAll(async () => {
@@ -15,37 +9,9 @@ beforeAll(async () => {
 })
 afterAll(() => home.close())
 
-let names = 0
-
-/** A queue on a topic of its own. */
-async function newQueue(options: QueueOptions = {}): Promise<Queue> {
-  const queue = home.engine.queue(`queue-${names++}`, { create: true, ...options })
-  await queue.open()
-  return queue
-}
-
-async function pushAll(queue: Queue, count: number): Promise<void> {
-  await Promise.all(Array.from({ length: count }, (_, i) => queue.push(`job ${i}`, { key: `${i}` })))
-}
-
-/** The dead letters of a topic, once there are so many: value and headers by their short names. */
-async function deadLetters(topic: string, count: number): Promise<Record<string, string | null>[]> {
-  const letters: Record<string, string | null>[] = []
-  await until(async () => (await home.engine.admin.listTopics()).includes(topic), `the topic ${topic}`)
-  for await (const { value, headers } of home.engine.reader({ topic, to: { offset: count } }).records()) {
-    const named = Object.entries(DEAD_LETTER_HEADERS).map(([name, key]) => {
-      return [name, text(headers.find(header => header.key === key)?.value)]
-    })
-    letters.push({ value: text(value), ...Object.fromEntries(named) })
-  }
-  return letters
-}
-
-const values = (jobs: readonly Job[]): (string | null)[] => jobs.map(job => text(job.value))
-
 describe('jobs', () => {
   test('come in order with all that was pushed, and are gone once they are acknowledged', async () => {
-    await using queue = await newQueue()
+    await using queue = await newQueue(home)
     const pushed = await queue.push('first', { key: 'k', headers: { from: 'test' } })
     expect(pushed).toEqual({ partition: 0, offset: 0 })
     await queue.push(Buffer.from('second'))
@@ -70,7 +36,7 @@ describe('jobs', () => {
   })
 
   test('wait for a push, wherever it is from', async () => {
-    await using queue = await newQueue()
+    await using queue = await newQueue(home)
     const waiting = queue.take(1, { waitMs: WAIT_MS })
     await sleep(50)
     await using producer = await home.engine.producer()
@@ -79,7 +45,7 @@ describe('jobs', () => {
   })
 
   test('go to one consumer each', async () => {
-    await using a = await newQueue()
+    await using a = await newQueue(home)
     await using b = home.engine.queue(a.name)
     await pushAll(a, 20)
     const ofA = await a.take(12)
@@ -97,14 +63,14 @@ describe('jobs', () => {
   })
 
   test('go to each group once', async () => {
-    await using one = await newQueue({ group: 'group one' })
+    await using one = await newQueue(home, { group: 'group one' })
     await using two = home.engine.queue(one.name, { group: 'group two' })
     await one.push('for both')
     for (const queue of [one, two]) expect(values(await queue.take(1, { waitMs: WAIT_MS }))).toEqual(['for both'])
   })
 
   test('are spread over partitions, also over those that come later', async () => {
-    await using queue = await newQueue({ create: { partitions: 2 } })
+    await using queue = await newQueue(home, { create: { partitions: 2 } })
     await queue.push('a', { partition: 0 })
     await queue.push('b', { partition: 1 })
     await home.engine.admin.createPartitions(queue.name, 3)
@@ -123,7 +89,7 @@ describe('jobs', () => {
 
 describe('settling', () => {
   test('a job that is given back comes again at once, or after its delay', async () => {
-    await using queue = await newQueue()
+    await using queue = await newQueue(home)
     await queue.push('again')
     const [first] = await queue.take(1)
     await first?.retry()
@@ -139,7 +105,7 @@ describe('settling', () => {
   })
 
   test('a job that was pushed with a delay comes when it is due, and does not count before', async () => {
-    await using queue = await newQueue()
+    await using queue = await newQueue(home)
     const begunMs = Date.now()
     await queue.push('later', { delayMs: 200 })
     await queue.push('now')
@@ -150,22 +116,22 @@ describe('settling', () => {
   })
 
   test('a rejected job is a dead letter that says where it is from and why', async () => {
-    await using queue = await newQueue()
+    await using queue = await newQueue(home)
     await queue.push('bad', { key: 'k' })
     const [job] = await queue.take(1)
     await job?.reject('no such address')
     const where = { topic: queue.name, partition: '0', offset: '0', group: queue.name }
-    expect(await deadLetters(`dlq.${queue.name}`, 1)).toEqual([
+    expect(await deadLetters(home, `dlq.${queue.name}`, 1)).toEqual([
       { value: 'bad', ...where, deliveryCount: '1', message: 'no such address' },
     ])
     await until(async () => (await queue.statistics()).deadLettered === 1, 'the count of dead letters')
   })
 
   test('so is one that was delivered as often as it may be', async () => {
-    await using queue = await newQueue({ deliveryCountLimit: 2, deadLetterTopic: 'graves' })
+    await using queue = await newQueue(home, { deliveryCountLimit: 2, deadLetterTopic: 'graves' })
     await queue.push('poison')
     for (let times = 0; times < 2; times++) await (await queue.take(1, { waitMs: WAIT_MS }))[0]?.retry()
-    const [letter] = await deadLetters('graves', 1)
+    const [letter] = await deadLetters(home, 'graves', 1)
     expect(letter).toMatchObject({
       value: 'poison',
       deliveryCount: '2',
@@ -175,7 +141,7 @@ describe('settling', () => {
   })
 
   test('without a dead-letter topic it is archived', async () => {
-    await using queue = await newQueue({ deadLetterTopic: null })
+    await using queue = await newQueue(home, { deadLetterTopic: null })
     await queue.push('bad')
     await (await queue.take(1))[0]?.reject('nobody asks')
     expect(await queue.statistics()).toMatchObject({ available: 0, inFlight: 0, dying: 0, deadLettered: 0 })
@@ -183,7 +149,7 @@ describe('settling', () => {
   })
 
   test('a lock that ended gives the job to another, and the first comes too late', async () => {
-    await using queue = await newQueue({ lockDurationMs: 60 })
+    await using queue = await newQueue(home, { lockDurationMs: 60 })
     await using other = home.engine.queue(queue.name)
     await queue.push('slow')
     const [job] = await queue.take(1)
@@ -193,7 +159,7 @@ describe('settling', () => {
   })
 
   test('a lock that is renewed holds', async () => {
-    await using queue = await newQueue({ lockDurationMs: 3_000 })
+    await using queue = await newQueue(home, { lockDurationMs: 3_000 })
     await queue.push('long')
     const [job] = await queue.take(1)
     for (let i = 0; i < 4; i++) {
@@ -205,7 +171,7 @@ describe('settling', () => {
   })
 
   test('twice is refused, and so are several at once of which one was lost, without the others', async () => {
-    await using queue = await newQueue()
+    await using queue = await newQueue(home)
     await pushAll(queue, 4)
     const jobs = await queue.take(4)
     await jobs[1]?.ack()
@@ -222,7 +188,7 @@ describe('settling', () => {
 
 describe('leaving', () => {
   test('a loop that is left gives back what was locked ahead, without counting it', async () => {
-    await using queue = await newQueue()
+    await using queue = await newQueue(home)
     await pushAll(queue, 10)
     for await (const job of queue) {
       await job.ack()
@@ -234,7 +200,7 @@ describe('leaving', () => {
   })
 
   test('a queue that is closed gives back at once what its consumer holds', async () => {
-    const queue = await newQueue()
+    const queue = await newQueue(home)
     await using other = home.engine.queue(queue.name)
     await pushAll(queue, 3)
     const iteration = queue.jobs()
@@ -250,7 +216,7 @@ describe('leaving', () => {
   })
 
   test('a signal ends the iteration, also while it waits', async () => {
-    await using queue = await newQueue()
+    await using queue = await newQueue(home)
     const ending = new AbortController()
     setTimeout(() => ending.abort(), 50)
     for await (const _ of queue.jobs({ signal: ending.signal })) expect.unreachable('there is none')
@@ -259,7 +225,7 @@ describe('leaving', () => {
   })
 
   test('no more than the prefetch is locked ahead', async () => {
-    await using queue = await newQueue()
+    await using queue = await newQueue(home)
     await pushAll(queue, 50)
     const iteration = queue.jobs({ prefetch: 8 })
     const { value: job } = await iteration.next()
@@ -273,7 +239,7 @@ describe('leaving', () => {
 
 describe('process', () => {
   test('acknowledges what its handler returns from, retries what it throws from, several at once', async () => {
-    await using queue = await newQueue()
+    await using queue = await newQueue(home)
     await pushAll(queue, 30)
     const attempts = new Map<number, number>()
     const errors: unknown[] = []
@@ -303,7 +269,7 @@ describe('process', () => {
   })
 
   test('renews the lock while its handler runs, and lets handlers settle by themselves', async () => {
-    await using queue = await newQueue({ lockDurationMs: 600 })
+    await using queue = await newQueue(home, { lockDurationMs: 600 })
     await pushAll(queue, 2)
     const seen: number[] = []
     const ending = new AbortController()
@@ -324,139 +290,19 @@ describe('process', () => {
   })
 
   test('a job that fails to the last is a dead letter with its error', async () => {
-    await using queue = await newQueue({ deliveryCountLimit: 2 })
+    await using queue = await newQueue(home, { deliveryCountLimit: 2 })
     await queue.push('hopeless')
     const done = queue.process(() => Promise.reject(new TypeError('never')), { retryDelayMs: 1 })
-    const [letter] = await deadLetters(`dlq.${queue.name}`, 1)
+    const [letter] = await deadLetters(home, `dlq.${queue.name}`, 1)
     expect(letter).toMatchObject({ value: 'hopeless', deliveryCount: '2', message: 'TypeError: never' })
     await queue.close()
     await done
   })
 })
 
-describe('the log under a queue', () => {
-  test('retention removes what is done and nothing else', async () => {
-    await using queue = await newQueue({ create: { config: { ...SMALL, 'retention.bytes': 1 } } })
-    const value = Buffer.alloc(3_000)
-    for (let i = 0; i < 30; i++) await queue.push(value)
-    const { admin } = home.engine
-    expect(await admin.applyRetention()).toBe(0)
-    const jobs = await queue.take(30)
-    await Promise.all(jobs.slice(0, 20).map(job => job.ack()))
-    await until(async () => (await admin.applyRetention()) > 0, 'something removed')
-    const [described] = (await admin.describeTopic(queue.name)).partitions
-    expect(described?.logStartOffset).toBeGreaterThan(0)
-    expect(described?.logStartOffset).toBeLessThanOrEqual(20)
-    await Promise.all(jobs.slice(20).map(job => job.retry()))
-    expect(await queue.take(30)).toHaveLength(10)
-  })
-
-  test('what is deleted by hand is archived', async () => {
-    await using queue = await newQueue()
-    await pushAll(queue, 10)
-    await home.engine.admin.deleteRecords(queue.name, 0, 6)
-    expect((await queue.take(10)).map(({ offset }) => offset)).toEqual([6, 7, 8, 9])
-  })
-
-  test('a compacted topic is no queue, and a queue is not compacted', async () => {
-    const topic = await home.topic(1, { 'cleanup.policy': 'compact' })
-    await expect(home.engine.queue(topic).take(1)).rejects.toMatchObject({ code: 'QUEUE_IS_COMPACTED' })
-    await using queue = await newQueue()
-    const compacting = home.engine.admin.alterConfig(queue.name, { 'cleanup.policy': 'compact,delete' })
-    await expect(compacting).rejects.toMatchObject({ code: 'QUEUE_IS_COMPACTED' })
-  })
-
-  test('a topic that is not there is told, and one that is deleted under its consumers', async () => {
-    await expect(home.engine.queue('nowhere').take(1)).rejects.toMatchObject({ code: 'UNKNOWN_TOPIC_OR_PARTITION' })
-    await using queue = await newQueue()
-    const waiting = queue.take(1, { waitMs: WAIT_MS })
-    waiting.catch(() => undefined)
-    await sleep(20)
-    await home.engine.admin.deleteTopic(queue.name)
-    await expect(waiting).rejects.toMatchObject({ code: 'UNKNOWN_TOPIC_OR_PARTITION' })
-  })
-})
-
-describe('a restart', { timeout: 180_000 }, () => {
-  test('keeps what is done, counts, delays and dead letters', async () => {
-    const directory = new EngineHome()
-    try {
-      const first = await directory.reopen()
-      const queue = first.queue('kept', { create: true, lockDurationMs: 60_000, deadLetterTopic: 'graves' })
-      for (let i = 0; i < 6; i++) await queue.push(`${i}`)
-      const jobs = await queue.take(5)
-      await jobs[0]?.ack()
-      await jobs[2]?.ack()
-      await jobs[1]?.retry({ delayMs: 3_600_000 })
-      await jobs[3]?.reject('bad')
-      await until(async () => (await queue.statistics()).deadLettered === 1, 'the dead letter')
-      await directory.reopen() // with the fifth job locked
-      const again = directory.engine.queue('kept')
-      expect(await again.statistics()).toEqual({
-        ...{ available: 2, inFlight: 0, delayed: 1, dying: 0 },
-        ...{ acknowledged: 2, deadLettered: 1 },
-      })
-      const left = await again.take(5)
-      expect(left.map(({ offset, deliveryCount }) => [offset, deliveryCount])).toEqual([
-        [4, 2],
-        [5, 1],
-      ])
-      expect((await directory.engine.admin.describeQueue('kept')).config.lockDurationMs).toBe(60_000)
-      using graves = await directory.engine.lookup('graves')
-      expect(graves.latest(0)).toBe(1)
-    } finally {
-      await directory.close()
-    }
-  })
-
-  test('sets the floor of retention before retention can run', async () => {
-    const directory = new EngineHome()
-    try {
-      const first = await directory.reopen()
-      const queue = first.queue('kept', { create: { config: { ...SMALL, 'retention.bytes': 1 } } })
-      for (let i = 0; i < 20; i++) await queue.push(Buffer.alloc(3_000))
-      const engine = await directory.reopen({ retentionCheckMs: 10 })
-      await sleep(100)
-      expect(await engine.queue('kept').take(20)).toHaveLength(20)
-    } finally {
-      await directory.close()
-    }
-  })
-})
-
-test('a damaged record is a dead letter without content, and the others are jobs', { timeout: 180_000 }, async () => {
-  const damaged = new EngineHome()
-  try {
-    const first = await damaged.reopen()
-    await first.admin.createTopic({ topic: 'hurt', config: SMALL })
-    await using producer = await first.producer({ batchBytes: 2_048 })
-    for (let i = 0; i < 12; i++)
-      await producer.send({ topic: 'hurt', messages: [{ value: Buffer.alloc(3_000, `${i % 10}`) }] })
-    await producer.close()
-    await first.close()
-    const path = join(damaged.partitionDirectory('hurt'), '00000000000000000000.log')
-    const bytes = readFileSync(path)
-    bytes.writeUInt8(bytes.readUInt8(3_500) ^ 0xff, 3_500) // in the second batch
-    writeFileSync(path, bytes)
-    const engine = await damaged.reopen()
-    const queue = engine.queue('hurt')
-    const jobs = await queue.take(12, { waitMs: WAIT_MS })
-    expect(jobs.map(({ offset }) => offset)).toEqual([0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11])
-    await until(async () => (await queue.statistics()).deadLettered === 1, 'the dead letter')
-    for await (const { value, headers } of engine.reader({ topic: 'dlq.hurt' }).records()) {
-      const named = Object.fromEntries(headers.map(({ key, value: bytes }) => [key, text(bytes)]))
-      expect(value).toBeNull()
-      expect(named[DEAD_LETTER_HEADERS.offset]).toBe('1')
-      expect(named[DEAD_LETTER_HEADERS.message]).toContain('CORRUPT_BATCH')
-    }
-  } finally {
-    await damaged.close()
-  }
-})
-
 describe('redrive', () => {
   test('brings each dead letter back once, where it was from', async () => {
-    await using queue = await newQueue({ create: { partitions: 2 } })
+    await using queue = await newQueue(home, { create: { partitions: 2 } })
     await queue.push('a', { partition: 1, key: 'k', headers: { own: 'header' } })
     for (const job of await queue.take(1)) await job.reject('no')
     await until(async () => (await queue.statistics()).deadLettered === 1, 'the dead letter')
@@ -475,7 +321,7 @@ describe('redrive', () => {
 
   test('finds nothing where there is no dead letter, or no topic for them', async () => {
     for (const options of [{}, { deadLetterTopic: null }]) {
-      await using queue = await newQueue(options)
+      await using queue = await newQueue(home, options)
       expect(await queue.redrive()).toBe(0)
     }
   })
@@ -484,7 +330,11 @@ describe('redrive', () => {
 describe('administration', () => {
   test('lists, describes and deletes', async () => {
     const { admin } = home.engine
-    await using queue = await newQueue({ group: 'described', lockDurationMs: 5_000, deadLetterTopic: 'dlq.described' })
+    await using queue = await newQueue(home, {
+      group: 'described',
+      lockDurationMs: 5_000,
+      deadLetterTopic: 'dlq.described',
+    })
     await pushAll(queue, 5)
     await queue.take(2)
     expect(await admin.listQueues()).toContain('described')
