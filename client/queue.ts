@@ -121,9 +121,11 @@ export class Queue implements AsyncIterable<Job> {
   async *jobs({ prefetch = PREFETCH, signal }: JobsOptions = {}): AsyncGenerator<Job, undefined> {
     whole('prefetch', prefetch, 1, PREFETCH_MAX)
     this.#demandOpen()
-    const { config } = await this.#open()
-    if (this.#closing !== undefined || signal?.aborted === true) return undefined
-    const consumer = new QueueConsumer(this.#host(config), prefetch)
+    const opened = await this.#open().catch((error: unknown) => {
+      if (this.#closing === undefined) throw error // else it was closed while it was being opened
+    })
+    if (opened === undefined || this.#closing !== undefined || signal?.aborted === true) return undefined
+    const consumer = new QueueConsumer(this.#host(opened.config), prefetch)
     const abort = (): void => void consumer.close()
     signal?.addEventListener('abort', abort, { once: true })
     this.#consumers.add(consumer)
