@@ -47,6 +47,8 @@ export class Broker extends EventEmitter<BrokerEvents> {
   readonly memory: EngineMemory
   readonly store: Store
   readonly producers: Producers
+  /** Called when a partition was brought up again: its log may have been cut to this end. */
+  readonly logEndListeners = new Set<(partition: HostedPartition, logEndOffset: number) => void>()
   readonly #lock: DirectoryLock
   readonly #threads: Threads
   readonly #partitions: Partitions
@@ -151,6 +153,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
     if (partition === undefined) return
     const clamped = this.store.offsets.clampOffsets(partition.topicId, partition.partition, logEndOffset)
     if (clamped.length > 0) this.emit('offsetsClamped', partition.topic, partition.partition, clamped)
+    for (const listener of this.logEndListeners) listener(partition, logEndOffset)
     if (reports.length > 0) this.emit('recovered', partition, reports)
   }
 

@@ -18,8 +18,9 @@ export interface RetentionInput {
 
 /**
  * Counts, from the oldest on, the segments whose newest record is older than `retention.ms`, and those without which the
- * log still has `retention.bytes`. Never beyond the high watermark, and never what a queue has not done. As in Kafka the active segment counts only when
- * everything is too old; an empty one never does. Segments whose records have no timestamp have no age.
+ * log still has `retention.bytes`. Never beyond the high watermark, and never what a queue has not done. As in Kafka the
+ * active segment counts only when everything is too old; an empty one never does. Segments whose records have no
+ * timestamp have no age.
  */
 export function countUnwanted(input: RetentionInput): number {
   const { segments, config, logEndOffset, nowMs } = input

@@ -38,6 +38,18 @@ describe('the log under a queue', () => {
     expect((await queue.take(10)).map(({ offset }) => offset)).toEqual([6, 7, 8, 9])
   })
 
+  test('what is appended where the log was cut are other jobs', async () => {
+    await using queue = await newQueue(home)
+    await pushAll(queue, 10)
+    const jobs = await queue.take(10)
+    await Promise.all(jobs.slice(0, 9).map(job => job.ack()))
+    await home.engine.admin.truncate(queue.name, 0, { offset: 5 })
+    await pushAll(queue, 8)
+    expect((await queue.take(10)).map(({ offset, deliveryCount }) => [offset, deliveryCount])).toEqual(
+      [5, 6, 7, 8, 9, 10, 11, 12].map(offset => [offset, 1]),
+    )
+  })
+
   test('a compacted topic is no queue, and a queue is not compacted', async () => {
     const topic = await home.topic(1, { 'cleanup.policy': 'compact' })
     await expect(home.engine.queue(topic).take(1)).rejects.toMatchObject({ code: 'QUEUE_IS_COMPACTED' })

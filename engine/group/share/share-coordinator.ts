@@ -45,6 +45,15 @@ export class ShareCoordinator implements ShareSource {
   readonly #deadLetters: DeadLetters
   readonly #host: SharedTopicHost
   readonly #metadataChanged = (): void => this.#followTopics()
+  /** Before anybody acquires what is appended behind the cut. */
+  readonly #logCut = ({ topicId, partition }: { topicId: string; partition: number }, logEndOffset: number): void => {
+    for (const { topics } of this.#groups.values()) {
+      const shared = topics.get(topicId)
+      const hosted = shared?.partitions[partition]
+      hosted?.share.logCut(logEndOffset)
+      if (hosted !== undefined) shared?.touched(hosted)
+    }
+  }
   #isClosed = false
 
   /** @param append how dead letters get into their topic */
@@ -71,6 +80,7 @@ export class ShareCoordinator implements ShareSource {
     }
     this.#restore()
     broker.memory.metadataListeners.add(this.#metadataChanged)
+    broker.logEndListeners.add(this.#logCut)
   }
 
   #restore(): void {
@@ -263,6 +273,7 @@ export class ShareCoordinator implements ShareSource {
     if (this.#isClosed) return
     this.#isClosed = true
     this.#broker.memory.metadataListeners.delete(this.#metadataChanged)
+    this.#broker.logEndListeners.delete(this.#logCut)
     const closed = new MillraceError('CLOSED', { directory: this.#broker.directory })
     const all = [...this.#groups.values()].flatMap(({ topics }) => [...topics.values()])
     for (const shared of all) shared.failFetches(closed)
