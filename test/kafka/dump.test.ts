@@ -70,6 +70,12 @@ describe.skipIf(reason !== undefined)("Kafka's DumpLogSegments", () => {
     expect(of('compacted').gaps.length).toBeGreaterThan(10)
     expect(of('compacted').batches.some(batch => batch.deleteHorizonMs !== undefined)).toBe(true)
     expect(of('encoded').batches.map(batch => batch.producerId)).toEqual([77, 77, 77, 77, 77])
+    expect(new Set(of('idempotent').batches.map(batch => batch.producerId)).size).toBe(2)
+    for (const topic of ['idempotent', 'truncated']) {
+      const known = new Set(of(topic).producers.map(line => /^producerId: (\d+) producerEpoch: 0 /.exec(line)?.[1]))
+      expect([known.size, known.has(undefined)], topic).toEqual([2, false])
+    }
+    expect(new Set(of('truncated').batches.map(batch => batch.leaderEpoch)).size).toBe(3)
     expect(of('trimmed').batches[0]?.baseOffset).toBeGreaterThan(0)
     for (const topic of ['rolled', 'unordered-times', 'index-full', 'killed']) {
       expect(of(topic).offsetEntries, topic).toBeGreaterThan(30)

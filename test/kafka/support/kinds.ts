@@ -79,6 +79,16 @@ async function appendEncoded(engine: Millrace, topic: string): Promise<void> {
   await producer.flush()
 }
 
+/** Two producers with ids, over several segments. */
+async function sendIdempotently(engine: Millrace, topic: string): Promise<void> {
+  const options = { idempotent: true, batchBytes: 1_024, bufferBytes: 1_048_576 }
+  await using first = await engine.producer(options)
+  await using second = await engine.producer(options)
+  for (const [i, each] of many(400).entries()) {
+    await (i % 3 === 0 ? second : first).send({ topic, messages: [each] })
+  }
+}
+
 export const KINDS: readonly Kind[] = [
   ...CODECS.map(
     (compression): Kind => ({
@@ -166,6 +176,18 @@ export const KINDS: readonly Kind[] = [
     fill: async (engine, topic) => {
       await sendEach(engine, topic, many(700))
       await engine.admin.applyRetention()
+    },
+  },
+  { topic: 'idempotent', config: SMALL, fill: sendIdempotently },
+  {
+    topic: 'truncated',
+    config: SMALL,
+    fill: async (engine, topic) => {
+      await sendEach(engine, topic, many(700))
+      await engine.admin.truncate(topic, 0, { offset: 431 })
+      await sendIdempotently(engine, topic)
+      await engine.admin.truncate(topic, 0, { offset: 600 })
+      await sendEach(engine, topic, many(50))
     },
   },
   { topic: 'compacted', config: COMPACT, isWhole: false, fill: compactTwice },
