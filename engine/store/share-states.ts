@@ -10,6 +10,7 @@
  * transaction, and none stays for a topic or a group that is gone.
  */
 import type { TopicId } from '../base/brands.ts'
+import { invariant } from '../base/invariant.ts'
 import type { Environment } from './environment.ts'
 import {
   ALL_KEYS,
@@ -117,7 +118,14 @@ function isRow(json: unknown): json is RunRow {
   return records > 0 && STATES.includes(state) && deliveryCount >= 0 && dueMs >= 0
 }
 
+/** Undefined for a reader of a directory that no owner has opened since there are queues: then there are none in it. */
 export interface ShareTables {
+  readonly groups: () => Table<ShareGroupConfig> | undefined
+  readonly partitions: () => Table<ShareFacts> | undefined
+  readonly runs: () => Table<readonly RunRow[]> | undefined
+}
+
+interface OpenTables {
   readonly groups: Table<ShareGroupConfig>
   readonly partitions: Table<ShareFacts>
   readonly runs: Table<readonly RunRow[]>
@@ -125,23 +133,31 @@ export interface ShareTables {
 
 export class ShareStore {
   readonly #environment: Environment
-  readonly #tables: ShareTables
+  readonly #late: ShareTables
   readonly #topics: TopicStore
 
   constructor(environment: Environment, tables: ShareTables, topics: TopicStore) {
     this.#environment = environment
-    this.#tables = tables
+    this.#late = tables
     this.#topics = topics
+  }
+
+  /** For the owner, who has made them. */
+  get #tables(): OpenTables {
+    const [groups, partitions, runs] = [this.#late.groups(), this.#late.partitions(), this.#late.runs()]
+    invariant(groups !== undefined && partitions !== undefined && runs !== undefined, 'an owner has every database')
+    return { groups, partitions, runs }
   }
 
   /** The share groups, by name. @throws CORRUPT_STORE */
   groups(): Map<string, ShareGroupConfig> {
-    return new Map(this.#tables.groups.entries(ALL_KEYS).map(({ key, value }) => [groupOfKey(key, 0), value]))
+    const entries = this.#late.groups()?.entries(ALL_KEYS) ?? []
+    return new Map(entries.map(({ key, value }) => [groupOfKey(key, 0), value]))
   }
 
   /** Undefined when there is no such share group. @throws CORRUPT_STORE, INVALID_ARGUMENT */
   group(group: string): ShareGroupConfig | undefined {
-    return this.#tables.groups.get(shareGroupPrefix(group))
+    return this.#late.groups()?.get(shareGroupPrefix(group))
   }
 
   /** Creates or changes a share group; on disk when this returns. @throws INVALID_ARGUMENT, DISK_FULL */
@@ -161,7 +177,7 @@ export class ShareStore {
 
   /** The partitions of all groups. @throws CORRUPT_STORE */
   partitions(): SharePartitionEntry[] {
-    return this.#tables.partitions.entries(ALL_KEYS).map(({ key, value }) => ({
+    return (this.#late.partitions()?.entries(ALL_KEYS) ?? []).map(({ key, value }) => ({
       group: groupOfKey(key, PARTITION_KEY_BYTES),
       topicId: topicIdOfKey(key),
       partition: partitionOfKey(key),
@@ -178,9 +194,9 @@ export class ShareStore {
   /** Undefined when the group has not begun with the partition. @throws CORRUPT_STORE */
   get({ group, topicId, partition }: ShareKey): StoredShare | undefined {
     const key = partitionKey(topicId, partition, shareGroupPrefix(group))
-    const facts = this.#tables.partitions.get(key)
+    const facts = this.#late.partitions()?.get(key)
     if (facts === undefined) return undefined
-    const rows = this.#tables.runs.entries(prefixRange(key))
+    const rows = this.#late.runs()?.entries(prefixRange(key)) ?? []
     return { facts, blocks: new Map(rows.map(entry => [blockOfKey(entry.key), entry.value])) }
   }
 

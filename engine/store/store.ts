@@ -73,9 +73,9 @@ export class Store {
     this.shares = new ShareStore(
       environment,
       {
-        groups: table('share-groups', readShareGroup),
-        partitions: table('share-partitions', readShareFacts),
-        runs: table('share-runs', readShareRuns),
+        groups: lateTable(environment, 'share-groups', readShareGroup),
+        partitions: lateTable(environment, 'share-partitions', readShareFacts),
+        runs: lateTable(environment, 'share-runs', readShareRuns),
       },
       this.topics,
     )
