@@ -230,6 +230,7 @@ describe('a queue', () => {
     const fixture = start(4)
     floor(fixture, 0)
     fixture.log.deleteRecordsBefore(31)
+    fixture.log.removeBelowStart()
     expect(bases(fixture)).toEqual([30, 45])
   })
 })
