@@ -44,8 +44,9 @@ export class PartitionSet {
     return this.#topics.get(topicId)?.get(partition)
   }
 
-  topicIds(): Iterable<TopicId> {
-    return this.#topics.keys()
+  /** Each topic with its partitions and their numbers. */
+  topics(): Iterable<readonly [TopicId, ReadonlyMap<number, number>]> {
+    return this.#topics
   }
 
   forEach(visit: (topicId: TopicId, partition: number, epoch: number) => void): void {
@@ -80,7 +81,7 @@ export class PartitionSet {
 
   /** The same partitions, whatever their epochs and order. */
   equals(other: PartitionSet): boolean {
-    return this.#size === other.size && this.isSubsetOf(other)
+    return this === other || (this.#size === other.size && this.isSubsetOf(other))
   }
 
   /** By topic in order of insertion, partitions ascending. */

@@ -11,8 +11,8 @@ import type { OffsetStore } from './offsets.ts'
 import type { Table } from './table.ts'
 import { isInteger, isObject, isText, type JsonObject } from './values.ts'
 
-/** `[topic id, [[partition, epoch], …]]` of each topic. */
-export type StoredPartitions = readonly (readonly [string, readonly (readonly [number, number])[]])[]
+/** `[topic id, [[epoch, [partition, …]], …]]` of each topic: most partitions of a member have one epoch in common. */
+export type StoredPartitions = readonly (readonly [string, readonly (readonly [number, readonly number[]])[]])[]
 
 export interface StoredClassicGroup {
   readonly type: 'classic'
@@ -258,7 +258,9 @@ function isPartitions(json: unknown): boolean {
         isText(topic[0]) &&
         isTopicId(topic[0]) &&
         Array.isArray(topic[1]) &&
-        topic[1].every(one => Array.isArray(one) && isInteger(one[0]) && isInteger(one[1])),
+        topic[1].every(
+          one => Array.isArray(one) && isInteger(one[0]) && Array.isArray(one[1]) && one[1].every(isInteger),
+        ),
     )
   )
 }

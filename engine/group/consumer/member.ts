@@ -13,6 +13,7 @@ import { Deadline } from '../deadlines.ts'
 import type { Due } from '../effects.ts'
 import { PartitionSet } from '../partition-set.ts'
 import type { Protocol } from '../requests.ts'
+import type { KnownTopic } from '../topic-directory.ts'
 
 /** The epoch of a static member that left for a while, and the one it sends to do so. */
 export const STATIC_LEAVE_EPOCH = -2
@@ -61,6 +62,8 @@ export class ConsumerMember {
   subscription: Subscription
   current: CurrentAssignment
   previousMemberEpoch = 0
+  /** What its subscription comes to, for one version of the topics. */
+  topics: { readonly version: number; readonly of: Subscription; readonly list: readonly KnownTopic[] } | undefined
   /** What it is to have once everybody has followed. */
   target = new PartitionSet()
 
@@ -155,20 +158,29 @@ export class ConsumerMember {
 }
 
 function storePartitions(set: PartitionSet): StoredPartitions {
-  const topics = new Map<string, [number, number][]>()
-  set.forEach((topicId, partition, epoch) => {
-    const entry: [number, number] = [partition, epoch]
-    const partitions = topics.get(topicId)
-    if (partitions === undefined) topics.set(topicId, [entry])
-    else partitions.push(entry)
+  return Array.from(set.topics(), ([topicId, partitions]) => {
+    const byEpoch: [number, number[]][] = []
+    let run: [number, number[]] | undefined
+    for (const [partition, epoch] of partitions) {
+      if (run?.[0] !== epoch) {
+        run = byEpoch.find(([other]) => other === epoch)
+        if (run === undefined) {
+          run = [epoch, []]
+          byEpoch.push(run)
+        }
+      }
+      run[1].push(partition)
+    }
+    return [topicId, byEpoch] as const
   })
-  return [...topics]
 }
 
 function loadPartitions(stored: StoredPartitions): PartitionSet {
   const set = new PartitionSet()
-  for (const [topicId, partitions] of stored) {
-    for (const [partition, epoch] of partitions) set.add(topicId as TopicId, partition, epoch)
+  for (const [topicId, byEpoch] of stored) {
+    for (const [epoch, partitions] of byEpoch) {
+      for (const partition of partitions) set.add(topicId as TopicId, partition, epoch)
+    }
   }
   return set
 }

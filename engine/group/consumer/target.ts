@@ -50,21 +50,23 @@ export function updateTarget(effects: Effects, group: ConsumerGroup): void {
   group.setAssignmentEpoch(group.groupEpoch, assignor.name)
 }
 
-/** By names and pattern, each once; topics that do not exist are left out. */
+/** By names and pattern, each once; topics that do not exist are left out. Found once for each version of the topics. */
 function subscribedTopicsOf(
   group: ConsumerGroup,
-  { subscription }: ConsumerMember,
+  member: ConsumerMember,
   directory: TopicDirectory,
-): KnownTopic[] {
+): readonly KnownTopic[] {
+  const { subscription, topics } = member
+  if (topics?.version === directory.version && topics.of === subscription) return topics.list
   const { topicNames, topicRegex } = subscription
   const matching = topicRegex === '' ? [] : group.pattern(topicRegex).topicsOf(directory)
-  const names = matching.length === 0 ? topicNames : new Set([...topicNames, ...matching])
-  const topics: KnownTopic[] = []
-  for (const name of names) {
+  const list: KnownTopic[] = []
+  for (const name of matching.length === 0 ? topicNames : new Set([...topicNames, ...matching])) {
     const topic = directory.named(name)
-    if (topic !== undefined) topics.push(topic)
+    if (topic !== undefined) list.push(topic)
   }
-  return topics
+  member.topics = { version: directory.version, of: subscription, list }
+  return list
 }
 
 /** The one that most members ask for; the first of the configuration when none asks or those who do are even. */

@@ -56,9 +56,9 @@ const consumerMember = (memberId: string): StoredConsumerMember => ({
   memberEpoch: 3,
   previousMemberEpoch: 2,
   state: 'unrevoked',
-  assigned: [[ID, [[0, 3]]]],
-  pendingRevocation: [[ID, [[1, 2]]]],
-  target: [[ID, [[0, 0]]]],
+  assigned: [[ID, [[3, [0, 1]]]]],
+  pendingRevocation: [[ID, [[2, [4]]]]],
+  target: [[ID, [[0, [0]]]]],
   classic: { sessionTimeoutMs: 10_000, protocols: [{ name: 'range', metadata: 'AAA=' }] },
 })
 
@@ -140,8 +140,8 @@ describe('an entry that is damaged is CORRUPT_STORE', () => {
     ['a member under another id', 'b', classicMember('a')],
     ['a member without protocols', 'a', { ...classicMember('a'), protocols: [{ name: 'x' }] }],
     ['a member in no state', 'a', { ...consumerMember('a'), state: 'gone' }],
-    ['a member with partitions of no topic', 'a', { ...consumerMember('a'), assigned: [['t', [[0, 1]]]] }],
-    ['a member with partitions that are none', 'a', { ...consumerMember('a'), target: [[ID, [0]]] }],
+    ['a member with partitions of no topic', 'a', { ...consumerMember('a'), assigned: [['t', [[0, [1]]]]] }],
+    ['a member with partitions that are none', 'a', { ...consumerMember('a'), target: [[ID, [[0, 1]]]] }],
     ['a member that is classic in part', 'a', { ...consumerMember('a'), classic: {} }],
   ]
 
