@@ -6,26 +6,17 @@ import { MillraceError } from '../engine/base/errors.ts'
 import { MIB } from '../engine/base/limits.ts'
 import { whole } from '../engine/broker/options.ts'
 import type { ClientPartition, ClientTopic } from '../engine/broker/topic-metadata.ts'
-import { AbortedTransactions } from '../engine/log/aborted-transactions.ts'
-import { newReadHint, type PartitionReader, type ReadHint } from '../engine/log/partition-reader.ts'
-import { ReadBatch } from './read-batch.ts'
-import { demandReader, type ReadSource } from './read-source.ts'
+import type { PartitionReader } from '../engine/log/partition-reader.ts'
+import type { ReadBatch } from './read-batch.ts'
+import type { ReadSource } from './read-source.ts'
+import { ReadTrack, TailWait } from './read-track.ts'
 import type { ConsumedRecord } from './record.ts'
 import type { ReaderOptions, ReadFrom, ReadTo } from './types.ts'
 
-/** While the tail is awaited: how long until it is looked at again without a wake-up. The timer keeps the process alive. */
-const FALLBACK_MS = 1_000
-
 interface Track {
-  readonly partition: ClientPartition
-  reader: PartitionReader
-  hint: ReadHint
-  offset: number
+  readonly at: ReadTrack
   /** Reading ends before this offset; infinite when it follows the tail. */
   toOffset: number
-  wait: Promise<void> | undefined
-  /** What `read_committed` leaves out. */
-  readonly aborted: AbortedTransactions | undefined
 }
 
 export class Reader implements AsyncIterable<ReadBatch> {
@@ -36,7 +27,7 @@ export class Reader implements AsyncIterable<ReadBatch> {
   #tracks: Track[] | undefined
   #next = 0
   #closed = false
-  #wake: (() => void) | undefined
+  readonly #tail = new TailWait()
 
   /** @internal Use `Millrace.reader`. */
   constructor(source: ReadSource, options: ReaderOptions) {
@@ -52,7 +43,7 @@ export class Reader implements AsyncIterable<ReadBatch> {
 
   /** Next offset of each partition that is read, by partition; empty before the first batch was asked for. */
   get positions(): ReadonlyMap<number, number> {
-    return new Map((this.#tracks ?? []).map(({ partition, offset }) => [partition.partition, offset]))
+    return new Map((this.#tracks ?? []).map(({ at }) => [at.partition.partition, at.offset]))
   }
 
   /**
@@ -67,8 +58,11 @@ export class Reader implements AsyncIterable<ReadBatch> {
         if (this.#closed) break
         const batch = this.#poll(tracks)
         if (batch !== undefined) yield batch
-        else if (tracks.every(track => track.offset >= track.toOffset)) break
-        else await this.#arrival(tracks)
+        else {
+          const open = tracks.filter(({ at, toOffset }) => at.offset < toOffset)
+          if (open.length === 0) break
+          await this.#tail.wait(open.map(({ at }) => at))
+        }
       }
     } finally {
       this.close()
@@ -89,21 +83,11 @@ export class Reader implements AsyncIterable<ReadBatch> {
     const tracks: Track[] = []
     this.#tracks = tracks // each as it is made, so that close gives back what there is
     for (const partition of partitions ?? metadata.partitions.map(located => located.partition)) {
-      const located = partitionOf(metadata, partition)
-      const aborted = this.#isCommitted ? AbortedTransactions.read(located.directory) : undefined
-      const reader = demandReader(this.#source, located)
-      const track = {
-        partition: located,
-        reader,
-        hint: newReadHint(),
-        offset: 0,
-        toOffset: 0,
-        wait: undefined,
-        aborted,
-      }
+      const at = new ReadTrack(this.#source, partitionOf(metadata, partition), this.#isCommitted)
+      const track = { at, toOffset: Number.POSITIVE_INFINITY }
       tracks.push(track)
-      track.toOffset = this.#end(reader)
-      track.offset = startOf(reader, this.#options.from ?? 'earliest')
+      track.toOffset = this.#end(at.reader)
+      at.offset = startOf(at.reader, this.#options.from ?? 'earliest')
     }
     return tracks
   }
@@ -119,61 +103,19 @@ export class Reader implements AsyncIterable<ReadBatch> {
     for (let tried = 0; tried < tracks.length; tried++) {
       const track = tracks[this.#next % tracks.length] as Track
       this.#next += 1
-      if (track.offset >= track.toOffset) continue
-      if (!this.#isCurrent(track)) continue
-      const { topic, partition } = track.partition
-      const { highWatermark } = track.reader
-      const limit = Math.min(highWatermark, track.toOffset)
-      const fetched = track.reader.fetch(track.offset, this.#maxBytes, track.hint, limit)
-      if (fetched === undefined) continue
-      if (fetched.from === fetched.to) {
-        track.offset = fetched.nextOffset // what was there is compacted away
-        continue
-      }
-      const batch = new ReadBatch(topic, partition, fetched, track.offset, limit, highWatermark, track.aborted)
-      track.offset = batch.nextOffset
-      return batch
+      if (track.at.offset >= track.toOffset) continue
+      const batch = track.at.read(this.#maxBytes, track.toOffset)
+      if (batch !== undefined) return batch
     }
     return undefined
-  }
-
-  /** Takes another reader when the directory changed hands; false while its owner is starting. */
-  #isCurrent(track: Track): boolean {
-    if (!this.#source.changed(track.reader)) return true
-    const reader = this.#source.partitionReader(track.partition)
-    if (reader === undefined) return false
-    this.#source.giveBack(track.reader)
-    track.reader = reader
-    track.hint = newReadHint()
-    return true
-  }
-
-  /** Waits until a partition may have more. */
-  async #arrival(tracks: readonly Track[]): Promise<void> {
-    const waits = tracks.filter(({ offset, toOffset }) => offset < toOffset).map(track => this.#waitFor(track))
-    let timer: NodeJS.Timeout | undefined
-    const closed = new Promise<void>(resolve => {
-      this.#wake = resolve
-      timer = setTimeout(resolve, FALLBACK_MS)
-    })
-    await Promise.race([closed, ...waits])
-    clearTimeout(timer)
-    this.#wake = undefined
-  }
-
-  #waitFor(track: Track): Promise<void> {
-    track.wait ??= this.#source
-      .waitBeyond(track.reader, track.offset, FALLBACK_MS)
-      .finally(() => (track.wait = undefined))
-    return track.wait
   }
 
   /** Ends the iteration and gives the mappings back; views that were read stay valid. */
   close(): void {
     if (this.#closed) return
     this.#closed = true
-    this.#wake?.()
-    for (const { reader } of this.#tracks ?? []) this.#source.giveBack(reader)
+    this.#tail.wake()
+    for (const { at } of this.#tracks ?? []) at.close()
   }
 
   [Symbol.dispose](): void {
@@ -203,7 +145,8 @@ function checkTo(to: ReadTo): void {
 }
 
 /** True for read_committed. */
-function checkIsolation(isolation: string): boolean {
+/** True for read_committed. @throws INVALID_ARGUMENT */
+export function checkIsolation(isolation: string): boolean {
   if (isolation === 'read_committed') return true
   if (isolation === 'read_uncommitted') return false
   throw new MillraceError('INVALID_ARGUMENT', { argument: 'isolation', value: String(isolation) })
