@@ -4,9 +4,9 @@
  * letter without key and value, so that none is lost without a trace.
  */
 import { isMillraceError, MillraceError } from '../engine/base/errors.ts'
-import { KIB, SEGMENT_BYTES_MAX } from '../engine/base/limits.ts'
 import type { Broker } from '../engine/broker/broker.ts'
 import type { RecordHeader } from '../engine/format/record.ts'
+import { demandDeadLetterTopic } from '../engine/group/dead-letter-topic.ts'
 import type { AddressedLetter } from '../engine/group/share/dead-letters.ts'
 import { PartitionReader } from '../engine/log/partition-reader.ts'
 import type { LocalLink } from './local-link.ts'
@@ -24,9 +24,6 @@ export const DEAD_LETTER_HEADERS = {
   deliveryCount: '__dlq.errors.delivery.count',
   message: '__dlq.errors.message',
 } as const
-
-/** Room for those headers above what a job takes. */
-const HEADERS_BYTES = 64 * KIB
 
 /** What a letter says when the consumer gave no reason. */
 const CAUSES = {
@@ -51,21 +48,10 @@ export class DeadLetterAppender {
     const producer = this.#producer
     const byTopic = Map.groupBy(letters, letter => letter.deadLetterTopic)
     for (const [topic, ofTopic] of byTopic) {
-      await this.#demandTopic(topic, ofTopic)
+      const topics = ofTopic.map(({ location }) => location.topic)
+      await demandDeadLetterTopic(this.#broker, topic, topics)
       const messages = ofTopic.flatMap(letter => this.#messages(letter))
-      await sendAll(producer, topic, messages)
-    }
-  }
-
-  /** Dead letters wait for people, so they are not removed by age unless somebody configures that. */
-  async #demandTopic(topic: string, letters: readonly AddressedLetter[]): Promise<void> {
-    if (this.#broker.topicNames().includes(topic)) return
-    const sizes = letters.map(({ location }) => Number(this.#broker.topicConfig(location.topic)['max.message.bytes']))
-    const maxBytes = Math.min(SEGMENT_BYTES_MAX, Math.max(...sizes) + HEADERS_BYTES)
-    try {
-      await this.#broker.createTopic(topic, 1, { 'retention.ms': -1, 'max.message.bytes': maxBytes })
-    } catch (error) {
-      if (!isMillraceError(error, 'TOPIC_ALREADY_EXISTS')) throw error
+      await sendLetters(producer, topic, messages)
     }
   }
 
@@ -100,12 +86,12 @@ export class DeadLetterAppender {
 }
 
 /** A record that its dead-letter topic does not take goes there without key and value. */
-async function sendAll(producer: Producer, topic: string, messages: readonly Message[]): Promise<void> {
+export async function sendLetters(producer: Producer, topic: string, messages: readonly Message[]): Promise<void> {
   try {
     await producer.send({ topic, messages })
   } catch (error) {
     if (!isMillraceError(error, 'RECORD_TOO_LARGE')) throw error
-    if (messages.length > 1) for (const message of messages) await sendAll(producer, topic, [message])
+    if (messages.length > 1) for (const message of messages) await sendLetters(producer, topic, [message])
     else
       await producer.send({
         topic,

@@ -6,6 +6,8 @@ import type { TopicsChanged } from './requests.ts'
 
 export class BrokerTopics implements TopicSource {
   readonly #broker: Broker
+  readonly #names = new Map<TopicId, string>()
+  #namesVersion = -1
 
   constructor(broker: Broker) {
     this.#broker = broker
@@ -20,5 +22,15 @@ export class BrokerTopics implements TopicSource {
       const { topicId, partitions } = this.#broker.clientTopic(name)
       return { name, topicId: topicId as TopicId, partitions: partitions.length }
     })
+  }
+
+  /** Undefined for a topic that is gone. */
+  nameOf(topicId: TopicId): string | undefined {
+    if (this.#namesVersion !== this.version) {
+      this.#namesVersion = this.version
+      this.#names.clear()
+      for (const topic of this.list()) this.#names.set(topic.topicId, topic.name)
+    }
+    return this.#names.get(topicId)
   }
 }

@@ -44,6 +44,8 @@ export interface CoordinatorOptions {
   readonly newId?: () => string
   /** Something failed that no request can be told. */
   readonly warn?: (error: MillraceError) => void
+  /** The group is another one than before, and that is on disk. */
+  readonly changed?: (groupId: string) => void
 }
 
 interface Waiting {
@@ -68,6 +70,7 @@ export class GroupCoordinator {
   readonly #machine: GroupMachine
   readonly #expiry: OffsetExpiry
   readonly #warn: (error: MillraceError) => void
+  readonly #changed: (groupId: string) => void
   readonly #waiting = new Map<Token, Waiting>()
   /** Groups with a change under way, and what comes after it. */
   readonly #lanes = new Map<string, Batch[]>()
@@ -90,6 +93,7 @@ export class GroupCoordinator {
     this.#topics = topics
     this.#clock = options.clock ?? systemClock
     this.#warn = options.warn ?? (() => {})
+    this.#changed = options.changed ?? (() => {})
     this.#machine = new GroupMachine(config, options.newId ?? (() => crypto.randomUUID()))
     this.#refreshTopics()
     for (const { groupId, group, members } of store.groups.list()) {
@@ -239,7 +243,9 @@ export class GroupCoordinator {
     const stored = this.#submit(batch.writes).then(
       () => {
         this.#settle(batch)
-        if (changesGroup) this.#next(groupId)
+        if (!changesGroup) return
+        this.#next(groupId)
+        this.#changed(groupId)
       },
       (reason: unknown) => {
         const error = asMillraceError(reason)
