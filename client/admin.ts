@@ -1,4 +1,4 @@
-/** Administration of topics. Calls change one thing after another, in the order in which they were made. */
+/** Administration of topics and groups. Calls change one thing after another, in the order in which they were made. */
 
 import { MillraceError } from '../engine/base/errors.ts'
 import { TOPIC_PARTITIONS_MAX } from '../engine/base/limits.ts'
@@ -8,10 +8,14 @@ import type { CompactionSummary } from '../engine/broker/compactor.ts'
 import { whole } from '../engine/broker/options.ts'
 import type { ClientTopic } from '../engine/broker/topic-metadata.ts'
 import type { TruncationTarget } from '../engine/broker/truncation-target.ts'
+import type { GroupSource } from '../engine/group/group-source.ts'
 import type { ShareGroupDescription, ShareSource } from '../engine/group/share/share-calls.ts'
 import type { EpochEnd } from '../engine/log/leader-epochs.ts'
 import { PartitionReader } from '../engine/log/partition-reader.ts'
 import type { EngineMemory } from '../engine/memory/engine-memory.ts'
+import type { TopicPartition } from './consumer-types.ts'
+import { GroupAdmin } from './group-admin.ts'
+import type { GroupDeletion, GroupDescription, GroupListing, OffsetChange, ResetOptions } from './group-types.ts'
 import { peekJobs } from './queue-peek.ts'
 import type { PeekedJob } from './queue-types.ts'
 import type { PartitionDescription, TopicDescription, TopicSpec } from './types.ts'
@@ -35,12 +39,14 @@ export class Admin {
   readonly #source: TopicSource
   readonly #owner: Broker | undefined
   readonly #shares: ShareSource
+  readonly #groups: GroupAdmin
 
   /** @internal Use `Millrace.admin`. */
-  constructor(source: TopicSource, owner: Broker | undefined, shares: ShareSource) {
+  constructor(source: TopicSource, owner: Broker | undefined, shares: ShareSource, groups: GroupSource) {
     this.#source = source
     this.#owner = owner
     this.#shares = shares
+    this.#groups = new GroupAdmin(source, groups)
   }
 
   get #broker(): Broker {
@@ -180,6 +186,45 @@ export class Admin {
    */
   async deleteQueue(group: string): Promise<void> {
     return this.#shares.delete(group)
+  }
+
+  // ── groups ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** All groups, by id. Read-only, as they are stored. */
+  async listGroups(): Promise<GroupListing[]> {
+    this.#source.demandOpen()
+    return this.#groups.list()
+  }
+
+  /** Members with what they own, and what the group has committed with its lag. @throws GROUP_ID_NOT_FOUND */
+  async describeGroup(groupId: string): Promise<GroupDescription> {
+    this.#source.demandOpen()
+    return this.#groups.describe(groupId)
+  }
+
+  /** Deletes groups that have no members, and what they committed. @returns for each what hindered it, if anything did */
+  async deleteGroups(groupIds: readonly string[]): Promise<GroupDeletion[]> {
+    this.#source.demandOpen()
+    return this.#groups.delete(groupIds)
+  }
+
+  /**
+   * Forgets what a group committed for partitions of topics that its members are not subscribed to.
+   * @throws GROUP_ID_NOT_FOUND, GROUP_SUBSCRIBED_TO_TOPIC, NON_EMPTY_GROUP, UNKNOWN_TOPIC_OR_PARTITION
+   */
+  async deleteOffsets(groupId: string, partitions: readonly TopicPartition[]): Promise<void> {
+    this.#source.demandOpen()
+    return this.#groups.deleteOffsets(groupId, partitions)
+  }
+
+  /**
+   * Commits other offsets for a group without members; with `topics` or `partitions` also for one that is new.
+   * @returns what was, or with `dryRun` would be, done
+   * @throws NON_EMPTY_GROUP, GROUP_ID_NOT_FOUND, UNKNOWN_TOPIC_OR_PARTITION, INVALID_ARGUMENT
+   */
+  async resetOffsets(groupId: string, options: ResetOptions): Promise<OffsetChange[]> {
+    this.#source.demandOpen()
+    return this.#groups.reset(groupId, options)
   }
 }
 

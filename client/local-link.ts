@@ -6,6 +6,7 @@ import type { ClientLink } from '../engine/broker/client-link.ts'
 import type { ProducerGrant, ProducerMemory } from '../engine/broker/producers.ts'
 import type { SchemaCall, SchemaService } from '../engine/broker/schema-service.ts'
 import type { ClientTopic } from '../engine/broker/topic-metadata.ts'
+import type { GroupSession } from '../engine/group/group-session.ts'
 import type { ShareSession } from '../engine/group/share/share-session.ts'
 import type { EngineMemory } from '../engine/memory/engine-memory.ts'
 import { SchemaRegistry } from '../engine/schema/schema-registry.ts'
@@ -14,12 +15,14 @@ import { callSchemas } from './schemas.ts'
 export class LocalLink implements ClientLink {
   readonly #broker: Broker
   readonly #schemas: SchemaRegistry
-  readonly #session: ShareSession
+  readonly #shares: ShareSession
+  readonly #groups: GroupSession
 
-  /** @param session of the thread that this link is for */
-  constructor(broker: Broker, session: ShareSession) {
+  /** @param shares and @param groups of the thread that this link is for */
+  constructor(broker: Broker, shares: ShareSession, groups: GroupSession) {
     this.#broker = broker
-    this.#session = session
+    this.#shares = shares
+    this.#groups = groups
     this.#schemas = new SchemaRegistry(broker.store.schemas)
   }
 
@@ -66,6 +69,10 @@ export class LocalLink implements ClientLink {
   }
 
   share(call: string, request: unknown): Promise<unknown> {
-    return this.#session.call(call, request)
+    return this.#shares.call(call, request)
+  }
+
+  group(call: string, request: unknown): Promise<unknown> {
+    return this.#groups.call(call, request)
   }
 }

@@ -10,12 +10,17 @@ import { serveThread, type ThreadHandle } from '../engine/broker/client-link.ts'
 import { Observer } from '../engine/broker/observer.ts'
 import { type EngineOptions, resolveOptions } from '../engine/broker/options.ts'
 import { SCHEMA_WRITES } from '../engine/broker/schema-service.ts'
+import type { GroupConfig } from '../engine/group/config.ts'
+import { ObservedGroups, OwnedGroups } from '../engine/group/group-source.ts'
+import { Groups } from '../engine/group/groups.ts'
 import { ObservedShares } from '../engine/group/share/observed-shares.ts'
 import { ShareCoordinator } from '../engine/group/share/share-coordinator.ts'
 import { ShareSession } from '../engine/group/share/share-session.ts'
 import { mappingStatistics } from '../engine/memory/mapping.ts'
 import { SchemaRegistry } from '../engine/schema/schema-registry.ts'
 import { Admin } from './admin.ts'
+import { Consumer } from './consumer.ts'
+import type { ConsumerOptions } from './consumer-types.ts'
 import { DeadLetterAppender } from './dead-letters.ts'
 import { LocalLink } from './local-link.ts'
 import { Lookup } from './lookup.ts'
@@ -30,28 +35,36 @@ import type { EngineStatistics, ProducerOptions, ReaderOptions } from './types.t
 
 type Listeners = { readonly [Name in keyof BrokerEvents]?: (...args: BrokerEvents[Name]) => void }
 
+export interface MillraceOptions extends EngineOptions {
+  /** Configuration of the group coordinator: Kafka's, see docs/API.md. */
+  readonly groups?: Partial<GroupConfig>
+}
+
 export class Millrace {
   readonly admin: Admin
   readonly schemas: Schemas
   readonly #engine: Broker | Observer
   readonly #link: LocalLink | undefined
   readonly #shares: ShareCoordinator | undefined
+  readonly #groups: Groups | undefined
   readonly #deadLetters: DeadLetterAppender | undefined
   readonly #producers = new Set<Producer>()
+  readonly #consumers = new Set<Consumer>()
   readonly #queues = new Set<Queue>()
   readonly #readers = new ReaderPool()
 
-  private constructor(engine: Broker | Observer) {
+  private constructor(engine: Broker | Observer, groups: Partial<GroupConfig>) {
     this.#engine = engine
     if (engine instanceof Broker) {
       const deadLetters = new DeadLetterAppender(engine, () => this.#owned)
       this.#deadLetters = deadLetters
       this.#shares = new ShareCoordinator(engine, letters => deadLetters.append(letters))
-      this.#link = new LocalLink(engine, new ShareSession(this.#shares))
-      this.admin = new Admin(engine, engine, this.#shares)
+      this.#groups = new Groups(engine, groups)
+      this.#link = new LocalLink(engine, new ShareSession(this.#shares), this.#groups.session())
+      this.admin = new Admin(engine, engine, this.#shares, new OwnedGroups(this.#groups.coordinator, engine.store))
       this.schemas = new Schemas(this.#link)
     } else {
-      this.admin = new Admin(engine, undefined, new ObservedShares(engine))
+      this.admin = new Admin(engine, undefined, new ObservedShares(engine), new ObservedGroups(engine))
       this.schemas = new Schemas(observedSchemas(engine))
     }
   }
@@ -63,13 +76,19 @@ export class Millrace {
    * @throws DIRECTORY_LOCKED when another process has it open, DIRECTORY_NOT_FOUND (readOnly), NEWER_FORMAT, CORRUPT_STORE,
    *   DISK_FULL, IO_ERROR
    */
-  static async open(directory: string, options: EngineOptions = {}, events: Listeners = {}): Promise<Millrace> {
-    const resolved = resolveOptions(options)
-    if (resolved.readOnly) return new Millrace(Observer.open(directory))
+  static async open(directory: string, options: MillraceOptions = {}, events: Listeners = {}): Promise<Millrace> {
+    const { groups = {}, ...rest } = options
+    const resolved = resolveOptions(rest)
+    if (resolved.readOnly) return new Millrace(Observer.open(directory), groups)
     const broker = await Broker.open(directory, resolved, opening => {
       for (const [name, listener] of Object.entries(events)) opening.on(name as keyof BrokerEvents, listener as never)
     })
-    return new Millrace(broker)
+    try {
+      return new Millrace(broker, groups)
+    } catch (error) {
+      await broker.close()
+      throw error
+    }
   }
 
   /** The engine of a directory that this process owns. */
@@ -109,6 +128,18 @@ export class Millrace {
     return producer
   }
 
+  /**
+   * Makes a consumer for this thread: a member of a group once it subscribes, or a reader with committed offsets. Close it,
+   * and it leaves its group at once.
+   * @throws INVALID_ARGUMENT, INVALID_GROUP_ID, CLOSED, READ_ONLY
+   */
+  consumer(options: ConsumerOptions = {}): Consumer {
+    this.#broker.demandOpen()
+    const consumer: Consumer = new Consumer(this.#owned, this.#readers, options, () => this.#consumers.delete(consumer))
+    this.#consumers.add(consumer)
+    return consumer
+  }
+
   /** Makes a reader for this thread. Nothing is opened before its first batch is asked for. @throws INVALID_ARGUMENT */
   reader(options: ReaderOptions): Reader {
     return new Reader(this.#source(options.checkCrc ?? true), options)
@@ -138,9 +169,11 @@ export class Millrace {
    */
   threadHandle(): ThreadHandle & { readonly port: MessagePort } {
     this.#broker.demandOpen()
-    const session = new ShareSession(this.#shares as ShareCoordinator)
-    return serveThread(new LocalLink(this.#broker, session), producerIds => {
-      session.end()
+    const shares = new ShareSession(this.#shares as ShareCoordinator)
+    const groups = (this.#groups as Groups).session()
+    return serveThread(new LocalLink(this.#broker, shares, groups), producerIds => {
+      shares.end()
+      groups.end()
       for (const producerId of producerIds) void this.#broker.producers.reclaim(producerId)
     })
   }
@@ -151,12 +184,14 @@ export class Millrace {
   }
 
   /**
-   * Closes the queues and producers of this thread, flushes everything, stops all threads and gives the directory free. What producers
-   * of other threads have not handed over by then fails with CLOSED. May be called twice.
+   * Closes the consumers, queues and producers of this thread, flushes everything, stops all threads and gives the directory
+   * free. What producers of other threads have not handed over by then fails with CLOSED. May be called twice.
    */
   async close(): Promise<void> {
+    await Promise.allSettled([...this.#consumers].map(consumer => consumer.close()))
     await Promise.allSettled([...this.#queues].map(queue => queue.close()))
     await Promise.allSettled([...this.#producers].map(producer => producer.close()))
+    await this.#groups?.close()
     await this.#shares?.close()
     await this.#deadLetters?.close()
     this.#readers.close()

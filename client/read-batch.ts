@@ -11,6 +11,7 @@ import {
   batchBytes,
   isControlBatch,
   lastOffsetOf,
+  leaderEpochOf,
   recordCountOf,
 } from '../engine/format/record-batch.ts'
 import type { Region } from '../engine/format/region.ts'
@@ -105,6 +106,15 @@ export class ReadBatch implements Iterable<ConsumedRecord> {
   /** Bytes in the log. */
   get sizeBytes(): number {
     return this.#fetched.to - this.#fetched.from
+  }
+
+  /** The leader epoch of each of the log's batches in here, with the first offset that has it. */
+  *leaderEpochs(): Generator<readonly [offset: number, leaderEpoch: number], undefined> {
+    const { view } = this.#fetched.region
+    for (let at = this.#fetched.from; at < this.#fetched.to; at += batchBytes(view, at)) {
+      yield [Math.max(baseOffsetOf(view, at), this.baseOffset), leaderEpochOf(view, at)]
+    }
+    return undefined
   }
 
   /** Walks the records without making an object for each: `while (cursor.next()) …`. */

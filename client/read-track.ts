@@ -89,16 +89,22 @@ export class ReadTrack {
 export class TailWait {
   #wake: (() => void) | undefined
 
-  /** Resolves when one of the tracks may have more, when woken, or after a while. Keeps the process alive. */
+  /**
+   * Resolves when one of the tracks may have more, when woken, or after a while. Keeps the process alive.
+   * @throws UNKNOWN_TOPIC_OR_PARTITION when one of them is deleted
+   */
   async wait(tracks: readonly ReadTrack[]): Promise<void> {
     let timer: NodeJS.Timeout | undefined
     const woken = new Promise<void>(resolve => {
       this.#wake = resolve
       timer = setTimeout(resolve, FALLBACK_MS)
     })
-    await Promise.race([woken, ...tracks.map(track => track.arrival())])
-    clearTimeout(timer)
-    this.#wake = undefined
+    try {
+      await Promise.race([woken, ...tracks.map(track => track.arrival())])
+    } finally {
+      clearTimeout(timer)
+      this.#wake = undefined
+    }
   }
 
   wake(): void {

@@ -1,6 +1,8 @@
-/** The engine as another thread of the service sees it: producers, readers, queues, look-ups and schemas over a posted handle. */
+/** The engine as another thread of the service sees it: all but its administration, over a posted handle. */
 import { MillraceError } from '../engine/base/errors.ts'
 import { PortLink, type ThreadHandle } from '../engine/broker/client-link.ts'
+import { Consumer } from './consumer.ts'
+import type { ConsumerOptions } from './consumer-types.ts'
 import { Lookup } from './lookup.ts'
 import { Producer } from './producer.ts'
 import { Queue } from './queue.ts'
@@ -17,6 +19,7 @@ export class ThreadClient {
   readonly schemas: Schemas
   readonly #link: PortLink
   readonly #producers = new Set<Producer>()
+  readonly #consumers = new Set<Consumer>()
   readonly #queues = new Set<Queue>()
   readonly #readers = new ReaderPool()
 
@@ -31,6 +34,13 @@ export class ThreadClient {
     const producer: Producer = await Producer.attach(this.#link, options, () => this.#producers.delete(producer))
     this.#producers.add(producer)
     return producer
+  }
+
+  /** As `Millrace.consumer`. */
+  consumer(options: ConsumerOptions = {}): Consumer {
+    const consumer: Consumer = new Consumer(this.#link, this.#readers, options, () => this.#consumers.delete(consumer))
+    this.#consumers.add(consumer)
+    return consumer
   }
 
   /** As `Millrace.reader`. */
@@ -50,8 +60,9 @@ export class ThreadClient {
     return queue
   }
 
-  /** Closes this thread's queues and producers and gives the port back. */
+  /** Closes this thread's consumers, queues and producers and gives the port back. */
   async close(): Promise<void> {
+    await Promise.allSettled([...this.#consumers].map(consumer => consumer.close()))
     await Promise.allSettled([...this.#queues].map(queue => queue.close()))
     await Promise.allSettled([...this.#producers].map(producer => producer.close()))
     this.#readers.close()

@@ -319,6 +319,12 @@ export const ERRORS = {
     false,
     86,
   ),
+  NO_OFFSET_FOR_PARTITION: spec(
+    'The group has committed no offset for the partition, and autoOffsetReset is none.',
+    'Seek to where the group is to begin, commit an offset with admin.resetOffsets, or set autoOffsetReset to earliest or latest.',
+    false,
+    -1,
+  ),
   COORDINATOR_NOT_AVAILABLE: spec(
     'The group was loaded anew while the request waited.',
     'Send the request again.',

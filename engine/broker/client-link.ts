@@ -29,6 +29,8 @@ export interface ClientLink {
   schemas<C extends SchemaCall>(call: C, ...args: Parameters<SchemaService[C]>): Promise<ReturnType<SchemaService[C]>>
   /** A call to the queues, which know what it carries: engine/group/share/share-calls.ts. */
   share(call: string, request: unknown): Promise<unknown>
+  /** A call of a consumer, which knows what it carries: engine/group/group-calls.ts. */
+  group(call: string, request: unknown): Promise<unknown>
   /** True for an error that is not the broker's answer: the call may have been carried out. */
   isUnanswered(error: unknown): boolean
 }
@@ -135,6 +137,10 @@ export class PortLink implements ClientLink {
 
   share(call: string, request: unknown): Promise<unknown> {
     return this.#call('share', call, request)
+  }
+
+  group(call: string, request: unknown): Promise<unknown> {
+    return this.#call('group', call, request)
   }
 
   isUnanswered(error: unknown): boolean {

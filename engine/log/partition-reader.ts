@@ -87,6 +87,11 @@ export class PartitionReader {
     return this.#get(SLOT.highWatermark)
   }
 
+  /** The current one, with which the next record is appended. */
+  get leaderEpoch(): number {
+    return this.#get(SLOT.leaderEpoch)
+  }
+
   #get(word: number): number {
     this.#demandOnline()
     return this.#control.get(this.location.slot, word)

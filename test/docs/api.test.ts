@@ -1,9 +1,12 @@
 import { describe, expect, test } from 'vitest'
+import { resolveConsumerOptions } from '../../client/consumer-options.ts'
+import type { ConsumerOptions } from '../../client/consumer-types.ts'
 import * as api from '../../client/index.ts'
 import { resolveProducerOptions } from '../../client/producer-options.ts'
 import { ERRORS } from '../../engine/base/errors.ts'
 import { resolveOptions } from '../../engine/broker/options.ts'
 import { CODECS } from '../../engine/format/record-batch.ts'
+import { GROUP_DEFAULTS } from '../../engine/group/config.ts'
 import { TOPIC_CONFIG_KEYS } from '../../engine/log/topic-config.ts'
 import { namedTable, readDocument, withoutBlocks } from './support/markdown.ts'
 
@@ -64,6 +67,36 @@ describe('docs/API.md', () => {
       for (const value of [min, max]) expect(() => resolve(value)).not.toThrow()
       for (const value of [min - 1, max + 1]) expect(() => resolve(value)).toThrow('INVALID_ARGUMENT')
     }
+  })
+
+  test('the options of a consumer, their defaults and ranges are those of the code', () => {
+    const documented = namedTable(text, 'consumer-options')
+    const shown = (value: unknown): string =>
+      value === null ? 'none' : typeof value === 'string' ? `'${value}'` : String(value)
+    const actual = Object.entries(resolveConsumerOptions({})).map(([option, value]) => [option, shown(value)])
+    expect(documented.map(([option, fallback]) => [option, fallback]).sort()).toEqual(actual.sort())
+    const resolve = (option: string, value: unknown) => resolveConsumerOptions({ [option]: value } as ConsumerOptions)
+    for (const [option = '', , range = ''] of documented) {
+      if (option === 'autoOffsetReset') {
+        for (const choice of range.split(' ')) expect(() => resolve(option, choice)).not.toThrow()
+        expect(() => resolve(option, 'other')).toThrow('INVALID_ARGUMENT')
+      }
+      const [min, max] = range.split(' to ').map(Number) as [number, number]
+      if (max === undefined) continue
+      for (const value of [min, max]) expect(() => resolve(option, value)).not.toThrow()
+      for (const value of [min - 1, max + 1]) expect(() => resolve(option, value)).toThrow('INVALID_ARGUMENT')
+    }
+  })
+
+  test('the configuration of the group coordinator is that of the code', () => {
+    const shown = (value: unknown): string =>
+      typeof value === 'string'
+        ? `'${value}'`
+        : Array.isArray(value)
+          ? `[${value.map(shown).join(', ')}]`
+          : String(value)
+    const documented = namedTable(text, 'group-config').map(([key, fallback]) => [key, fallback])
+    expect(documented).toEqual(Object.entries(GROUP_DEFAULTS).map(([key, value]) => [key, shown(value)]))
   })
 
   test('every export is mentioned', () => {

@@ -3,13 +3,13 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'vitest'
-import { type EngineOptions, Millrace } from '../../../client/index.ts'
+import { Millrace, type MillraceOptions } from '../../../client/index.ts'
 
 /** Small files: views of a gigabyte take a garbage collection each. */
 export const SMALL = { 'segment.bytes': 16_384, 'index.interval.bytes': 500 }
 export const MEDIUM = { 'segment.bytes': 4 * 2 ** 20 }
 
-const THREADS: EngineOptions = { writers: 2, jobThreads: 1 }
+const THREADS: MillraceOptions = { writers: 2, jobThreads: 1 }
 
 export class EngineHome {
   readonly directory = mkdtempSync(join(tmpdir(), 'millrace-client-'))
@@ -19,7 +19,7 @@ export class EngineHome {
   #topics = 0
 
   /** @param options over two writers and one job thread */
-  static async open(options: EngineOptions = {}): Promise<EngineHome> {
+  static async open(options: MillraceOptions = {}): Promise<EngineHome> {
     const home = new EngineHome()
     await home.reopen(options)
     return home
@@ -30,7 +30,7 @@ export class EngineHome {
   }
 
   /** Closes the engine, if it is open, and opens the directory again. */
-  async reopen(options: EngineOptions = {}): Promise<Millrace> {
+  async reopen(options: MillraceOptions = {}): Promise<Millrace> {
     await this.#engine?.close()
     const events = {
       warning: (error: Error) => void this.faults.push(`warning: ${error.message}`),

@@ -61,6 +61,10 @@ class TestLink implements ClientLink {
     return { call, request }
   }
 
+  async group(call: string, request: unknown): Promise<unknown> {
+    return { call, request }
+  }
+
   isUnanswered(): boolean {
     return false
   }
