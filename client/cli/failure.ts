@@ -27,7 +27,7 @@ export class UsageError extends CommandError {}
 /** What to do next on the command line; where nothing is said here, the advice of the error table holds. */
 const ADVICE: Partial<Readonly<Record<ErrorCode, string>>> = {
   DIRECTORY_LOCKED:
-    'A service has it open. Commands that only read work beside it: topics list, topics describe, consume, lookup, queue list, queue describe, queue peek, schemas, dump-log, verify, export. To change something, stop the service first, or let it do the change.',
+    'A service has it open. Commands that only read work beside it: topics list, topics describe, consume, lookup, queue list, queue describe, queue peek, groups list, groups describe, schemas, dump-log, verify, export. To change something, stop the service first, or let it do the change.',
   DIRECTORY_NOT_FOUND: 'Correct --dir. "millrace --dir DIRECTORY topics create TOPIC" makes a new data directory.',
   UNKNOWN_TOPIC_OR_PARTITION: '"millrace topics list" shows the topics, "millrace topics create TOPIC" makes one.',
   TOPIC_ALREADY_EXISTS: 'Choose another name, use the topic, or say --if-not-exists.',
@@ -40,6 +40,8 @@ const ADVICE: Partial<Readonly<Record<ErrorCode, string>>> = {
   INCOMPATIBLE_SCHEMA:
     'Change the schema as the reasons say, or set another level: millrace schemas compatibility LEVEL --subject SUBJECT.',
   SCHEMA_IN_USE: '"millrace schemas delete" the schema that refers to it first.',
+  GROUP_ID_NOT_FOUND: '"millrace groups list" shows the groups. A new one gets offsets with --topics.',
+  NON_EMPTY_GROUP: 'Close its consumers first. One that died is out when its session has ended.',
   NOT_AVRO_ENCODED: 'Read the topic without --avro.',
   CORRUPT_BATCH:
     '"millrace verify" shows everything that is damaged. With --from the nextOffset of the details one reads on behind it.',

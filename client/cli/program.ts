@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { addFiles } from './commands/files.ts'
+import { addGroups } from './commands/groups.ts'
 import type { ContextOf } from './commands/options.ts'
 import { addQueue } from './commands/queue.ts'
 import { addRecords } from './commands/records.ts'
@@ -31,7 +32,7 @@ export function makeProgram(out: Output, { stderr }: Pick<Streams, 'stderr'>, ma
     .showHelpAfterError('(add --help for help)')
     .addHelpText('after', HELP)
   const contextOf: ContextOf = command => makeContext(command.optsWithGlobals<{ dir?: string }>().dir)
-  for (const add of [addTopics, addRecords, addQueue, addFiles, addSchemas]) add(program, contextOf)
+  for (const add of [addTopics, addRecords, addGroups, addQueue, addFiles, addSchemas]) add(program, contextOf)
   return program
 }
 
