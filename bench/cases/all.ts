@@ -4,6 +4,7 @@ import { appendCases } from './append.ts'
 import { avroCases } from './avro.ts'
 import { compactCases } from './compact.ts'
 import { durableCases } from './durable.ts'
+import { groupConsumeCases } from './group-consume.ts'
 import { latencyCases } from './latency.ts'
 import { lookupCases } from './lookup.ts'
 import { memoryCases } from './memory.ts'
@@ -16,6 +17,7 @@ export const engineCases: BenchCase[] = [
   ...appendCases,
   ...durableCases,
   ...readCases,
+  ...groupConsumeCases,
   ...lookupCases,
   ...latencyCases,
   ...recoveryCases,

@@ -10,8 +10,8 @@ import { LIMITS, ROUND_BYTES } from '../limits/all.ts'
 import { KEPT } from '../limits/walk.ts'
 import { fillTopic, openEngine, TOPIC } from './engine.ts'
 
-const VALUE_BYTES = 100
-const RECORDS = Math.floor(ROUND_BYTES / (VALUE_BYTES + 10))
+export const VALUE_BYTES = 100
+export const RECORDS = Math.floor(ROUND_BYTES / (VALUE_BYTES + 10))
 
 /** Batches that are read before a round. A forced collection takes the shapes of objects that are not alive, and code for them. */
 const WARM_BATCHES = 16
@@ -70,7 +70,7 @@ function scanBatch(batch: ReadBatch): number {
 /** Views that stay a while, as in the limit. */
 const kept: (Uint8Array | null)[] = new Array(KEPT).fill(null)
 
-function readRecords(batch: ReadBatch): number {
+export function readRecords(batch: ReadBatch): number {
   let valueBytes = 0
   let timestamps = 0
   let keys = 0

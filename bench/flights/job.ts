@@ -9,6 +9,7 @@ import { flightCodec } from './codec.ts'
 import { type Consumed, consumeAll } from './consume.ts'
 import type { Flights } from './dataset.ts'
 import { type Layout, layoutOf } from './expected.ts'
+import { consumeAsGroup, type Grouped } from './group.ts'
 import { type Loaded, loadFlights } from './load.ts'
 import { lookUpByOffset, lookUpByTime } from './lookups.ts'
 
@@ -34,6 +35,7 @@ const LOOKUP_TIMES = [
 export interface JobResult {
   readonly loaded: Loaded
   readonly consumed: Consumed
+  readonly grouped: Grouped
   readonly description: TopicDescription
   readonly reopenMs: number
 }
@@ -61,7 +63,8 @@ async function firstLife(
   await lookUpByTime(subject, LOOKUP_TIMES, checks)
   await lookUpByOffset(subject, checks)
   const consumed = await consumeAll(subject, checks)
-  return { loaded, consumed, description: await engine.admin.describeTopic(TOPIC) }
+  const grouped = await consumeAsGroup(subject, checks)
+  return { loaded, consumed, grouped, description: await engine.admin.describeTopic(TOPIC) }
 }
 
 /** @returns how long opening took, in milliseconds */
