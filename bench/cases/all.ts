@@ -4,6 +4,7 @@ import { appendCases } from './append.ts'
 import { avroCases } from './avro.ts'
 import { compactCases } from './compact.ts'
 import { durableCases } from './durable.ts'
+import { groupCases } from './group.ts'
 import { groupConsumeCases } from './group-consume.ts'
 import { latencyCases } from './latency.ts'
 import { lookupCases } from './lookup.ts'
@@ -25,5 +26,6 @@ export const engineCases: BenchCase[] = [
   ...avroCases,
   ...compactCases,
   ...queueCases,
+  ...groupCases,
   ...memoryCases,
 ]

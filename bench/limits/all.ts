@@ -8,6 +8,7 @@ import { copyLimit } from './copy.ts'
 import { crcLimit } from './crc.ts'
 import { encodeLimit } from './encode.ts'
 import { fdatasyncLimit } from './fdatasync.ts'
+import { lmdbPutLimit } from './lmdb-put.ts'
 import { lookupLimit, makeLookupLog } from './lookup.ts'
 import { roundTripLimit } from './round-trip.ts'
 import { SCRATCH_BYTES } from './scratch.ts'
@@ -24,6 +25,9 @@ export const LOOKUP = { valueBytes: 100, batchBytes: 16 * 1024, logBytes: SCRATC
 
 /** Records of a round of Avro. */
 export const AVRO_RECORDS = 2_000_000
+
+/** Commits of a round, one partition each, over so many groups; and the bytes that a committed offset takes in the store. */
+export const COMMITS = { perRound: 100_000, groups: 1_000, valueBytes: 75 } as const
 
 const KIB = 1024
 
@@ -51,6 +55,9 @@ export const LIMITS = {
   views: limit('one subarray per record', 'records/s', ({ scratch }) => walkLimit(scratch, 100, ROUND_BYTES, 'views')),
   lookup: limit('binary search + half a batch', 'lookups/s', ({ scratch }) =>
     lookupLimit(makeLookupLog(scratch, LOOKUP.valueBytes, LOOKUP.batchBytes, LOOKUP.logBytes), LOOKUP.perRound),
+  ),
+  lmdbPut: limit('lmdb puts, batched', 'acks/s', context =>
+    lmdbPutLimit(context.freshDirectory('lmdb-put'), COMMITS.perRound, COMMITS.groups, COMMITS.valueBytes),
   ),
   roundTrip: limit('round trip, both parked, p50', 'us', () => apart(roundTripLimit(2000))),
   avroEncode: limit('avsc toBuffer', 'records/s', () => avroEncodeLimit(AVRO_RECORDS)),

@@ -30,6 +30,22 @@ export function decide<Facts extends Record<keyof Facts, Fact>, Decision extends
   table: CaseTable<Facts, Decision>,
   facts: Facts,
 ): Decision {
+  let known = decisions.get(table)
+  if (known === undefined) {
+    known = new Map()
+    decisions.set(table, known)
+  }
+  let key = ''
+  for (const name in table.domains) key += `${facts[name]}|`
+  const decision = known.get(key) ?? findDecision(table, facts)
+  known.set(key, decision)
+  return decision as Decision
+}
+
+/** Decisions that were asked for before, by the facts in the order of the domains: some are asked for with every request. */
+const decisions = new WeakMap<object, Map<string, string>>()
+
+function findDecision<Facts extends Record<keyof Facts, Fact>>(table: CaseTable<Facts, string>, facts: Facts): string {
   const [row, ...others] = matchingRows(table, facts)
   invariant(row !== undefined && others.length === 0, 'exactly one row of a table stands for each combination of facts')
   return row.decision

@@ -8,10 +8,11 @@
  * what is stored, as if the coordinator had been restarted.
  */
 import { type Clock, systemClock } from '../base/clock.ts'
-import { fromErrorData, MillraceError, toErrorData } from '../base/errors.ts'
+import { fromErrorData, MillraceError } from '../base/errors.ts'
 import type { GroupStore } from '../store/groups.ts'
 import type { CommittedOffset, OffsetStore, PartitionOffset } from '../store/offsets.ts'
 import type { Action, Answer, Refuse, Reply, Write } from './actions.ts'
+import { asMillraceError, type Caller, CommitBatch } from './commit-batch.ts'
 import { type GroupConfig, resolveGroupConfig } from './config.ts'
 import { OffsetExpiry } from './expiry.ts'
 import { GroupMachine } from './machine.ts'
@@ -48,10 +49,8 @@ export interface CoordinatorOptions {
   readonly changed?: (groupId: string) => void
 }
 
-interface Waiting {
+interface Waiting extends Caller<never> {
   readonly groupId: string
-  readonly resolve: (answer: never) => void
-  readonly reject: (error: MillraceError) => void
 }
 
 /** What one call of the machine wants done for one group. */
@@ -71,6 +70,7 @@ export class GroupCoordinator {
   readonly #expiry: OffsetExpiry
   readonly #warn: (error: MillraceError) => void
   readonly #changed: (groupId: string) => void
+  readonly #commits: CommitBatch
   readonly #waiting = new Map<Token, Waiting>()
   /** Groups with a change under way, and what comes after it. */
   readonly #lanes = new Map<string, Batch[]>()
@@ -95,6 +95,7 @@ export class GroupCoordinator {
     this.#warn = options.warn ?? (() => {})
     this.#changed = options.changed ?? (() => {})
     this.#machine = new GroupMachine(config, options.newId ?? (() => crypto.randomUUID()))
+    this.#commits = new CommitBatch(store.offsets, done => this.#underWay(done))
     this.#refreshTopics()
     for (const { groupId, group, members } of store.groups.list()) {
       this.#machine.load(groupId, group, members, this.#now())
@@ -133,7 +134,10 @@ export class GroupCoordinator {
 
   /** Resolves when the offsets are on disk. Rejects as a whole, with UNKNOWN_TOPIC_OR_PARTITION for a topic that is gone. */
   offsetCommit(request: RequestOf<'OffsetCommit'>): Promise<AnswerTo<'OffsetCommit'>> {
-    return this.#ask('OffsetCommit', request.groupId, request)
+    const { groupId, generationIdOrMemberEpoch, memberId, instanceId, offsets } = request
+    const token = ++this.#tokens
+    const type = 'OffsetCommit'
+    return this.#send(groupId, { type, token, groupId, generationIdOrMemberEpoch, memberId, instanceId, offsets })
   }
 
   /** What a group committed for one partition; undefined when nothing. What is committed at the same time may not be in it. */
@@ -188,7 +192,7 @@ export class GroupCoordinator {
     this.#arm()
   }
 
-  /** Refuses what waits with CLOSED, and resolves when what was to be stored is. The groups stay as they are. */
+  /** Refuses what waits for others with CLOSED, stores what was handed in, and resolves then. The groups stay as they are. */
   async close(): Promise<void> {
     this.#closed = true
     clearTimeout(this.#timer)
@@ -199,12 +203,22 @@ export class GroupCoordinator {
   }
 
   #ask<Type extends Answer['type']>(type: Type, groupId: string, request: object): Promise<AnswerTo<Type>> {
+    return this.#send(groupId, { ...request, type, token: ++this.#tokens } as unknown as GroupRequest)
+  }
+
+  #send<Type extends Answer['type']>(groupId: string, request: GroupRequest): Promise<AnswerTo<Type>> {
     if (this.#closed) return Promise.reject(new MillraceError('CLOSED'))
     if (this.#topics.version !== this.#topicsVersion) this.#refreshTopics()
-    const token = ++this.#tokens
     return new Promise((resolve, reject) => {
-      this.#waiting.set(token, { groupId, resolve, reject })
-      this.#carryOut(this.#machine.handle({ ...request, type, token } as unknown as GroupRequest, this.#now()))
+      const actions = this.#machine.handle(request, this.#now())
+      const [first] = actions
+      if (first?.type === 'commit-offsets' && actions.length === 2 && !this.#lanes.has(groupId)) {
+        // Nothing but this commit and its answer: what comes by the hundred thousand goes the short way.
+        this.#commits.add(first, { resolve: resolve as (answer: Answer) => void, reject })
+      } else {
+        this.#waiting.set(request.token, { groupId, resolve, reject })
+        this.#carryOut(actions)
+      }
       this.#arm()
       if (this.#waiting.size === 1) this.#hold()
     })
@@ -212,7 +226,6 @@ export class GroupCoordinator {
 
   /** Each group by itself: its writes first, its answers when they are on disk. */
   #carryOut(actions: readonly Action[]): void {
-    if (actions.length === 0) return
     const batches = new Map<string, Batch>()
     for (const action of actions) {
       const isAnswer = action.type === 'reply' || action.type === 'refuse'
@@ -234,27 +247,40 @@ export class GroupCoordinator {
   }
 
   #write(groupId: string, batch: Batch): void {
-    if (batch.writes.length === 0) {
+    const [first] = batch.writes
+    if (first === undefined) {
       this.#settle(batch)
       return
     }
-    const changesGroup = batch.writes.some(({ type }) => type !== 'commit-offsets')
-    if (changesGroup) this.#lanes.set(groupId, [])
-    const stored = this.#submit(batch.writes).then(
-      () => {
-        this.#settle(batch)
-        if (!changesGroup) return
-        this.#next(groupId)
-        this.#changed(groupId)
-      },
-      (reason: unknown) => {
-        const error = asMillraceError(reason)
-        this.#fail(batch, error)
-        if (changesGroup) this.#goBack(groupId, error)
-      },
+    if (first.type === 'commit-offsets' && batch.writes.length === 1) {
+      this.#commits.add(first, this.#callerOf(batch))
+      return
+    }
+    this.#lanes.set(groupId, [])
+    this.#underWay(
+      this.#submit(batch.writes).then(
+        () => {
+          this.#settle(batch)
+          this.#next(groupId)
+          this.#changed(groupId)
+        },
+        (reason: unknown) => {
+          const error = asMillraceError(reason)
+          this.#fail(batch, error)
+          this.#goBack(groupId, error)
+        },
+      ),
     )
-    this.#writing.add(stored)
-    void stored.then(() => this.#writing.delete(stored))
+  }
+
+  /** Of a commit that had to wait for a change of its group. */
+  #callerOf(batch: Batch): Caller<Answer> {
+    return { resolve: () => this.#settle(batch), reject: error => this.#fail(batch, error) }
+  }
+
+  #underWay(done: Promise<void>): void {
+    this.#writing.add(done)
+    void done.then(() => this.#writing.delete(done))
   }
 
   /** What came while a change was stored, up to and with the next change. */
@@ -291,10 +317,9 @@ export class GroupCoordinator {
   }
 
   /** All in one transaction: what is submitted in one turn of the event loop shares it. */
-  #submit(writes: readonly Write[]): Promise<unknown> {
-    const [first] = writes
-    if (writes.length === 1 && first !== undefined) return this.#submitOne(first)
-    return Promise.all(writes.map(write => this.#submitOne(write)))
+  async #submit(writes: readonly Write[]): Promise<void> {
+    const results = await Promise.allSettled(writes.map(write => this.#submitOne(write)))
+    for (const result of results) if (result.status === 'rejected') throw result.reason
   }
 
   #submitOne(write: Write): Promise<void> {
@@ -374,9 +399,4 @@ export class GroupCoordinator {
   #now() {
     return { monotonicMs: this.#clock.monotonicMs(), wallMs: this.#clock.nowMs() }
   }
-}
-
-function asMillraceError(reason: unknown): MillraceError {
-  if (reason instanceof MillraceError) return reason
-  return fromErrorData(toErrorData(reason, 'IO_ERROR'))
 }

@@ -43,7 +43,7 @@ export class Effects {
   readonly newId: () => string
   now: Instant = { monotonicMs: 0, wallMs: 0 }
   #writes: Write[] = []
-  #answers: (Reply | Refuse)[] = []
+  readonly #answers: (Reply | Refuse)[] = []
 
   constructor(config: GroupConfig, topics: TopicDirectory, newId: () => string) {
     this.config = config
@@ -78,9 +78,10 @@ export class Effects {
 
   /** Everything since the last call, writes first. */
   take(): Action[] {
-    const actions: Action[] = [...this.#writes, ...this.#answers]
+    const actions: Action[] = this.#writes
+    for (const answer of this.#answers) actions.push(answer)
     this.#writes = []
-    this.#answers = []
+    this.#answers.length = 0
     return actions
   }
 }

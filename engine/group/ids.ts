@@ -9,15 +9,16 @@ const STEM_CHARACTERS_MAX = 200
 /** @throws INVALID_GROUP_ID, INVALID_ARGUMENT */
 export function checkIds(request: Exclude<GroupRequest, { type: 'ListGroups' }>): void {
   const { groupId } = request
-  const bytes = Buffer.byteLength(groupId)
-  if (bytes === 0 || bytes > GROUP_ID_BYTES_MAX || !groupId.isWellFormed()) {
-    throw refusal('INVALID_GROUP_ID', { groupId: groupId.slice(0, 64), bytes, bytesMax: GROUP_ID_BYTES_MAX })
+  if (groupId === '' || !fits(groupId, GROUP_ID_BYTES_MAX)) {
+    throw refusal('INVALID_GROUP_ID', { groupId: groupId.slice(0, 64), bytesMax: GROUP_ID_BYTES_MAX })
   }
-  if (!('memberId' in request) || request.memberId === null) return
-  const { memberId } = request
-  const memberBytes = Buffer.byteLength(memberId)
-  if (memberBytes <= MEMBER_ID_BYTES_MAX && memberId.isWellFormed()) return
-  throw refusal('INVALID_ARGUMENT', { argument: 'memberId', bytes: memberBytes, bytesMax: MEMBER_ID_BYTES_MAX })
+  if (!('memberId' in request) || request.memberId === null || fits(request.memberId, MEMBER_ID_BYTES_MAX)) return
+  throw refusal('INVALID_ARGUMENT', { argument: 'memberId', bytesMax: MEMBER_ID_BYTES_MAX })
+}
+
+/** Well-formed, and in UTF-8 no longer than that. */
+function fits(text: string, bytesMax: number): boolean {
+  return (3 * text.length <= bytesMax || Buffer.byteLength(text) <= bytesMax) && text.isWellFormed()
 }
 
 /** A new id for a member of the classic protocol: what its owner would recognize, and something unique. */

@@ -89,16 +89,27 @@ export function topicIdOfKey(key: Buffer): TopicId {
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}` as TopicId
 }
 
-/**
- * `group length | group`, the start of all keys of a group. Any text is a group, the empty one too.
- * @param bytesBehind what follows in the longest of its keys
- */
-export function groupPrefix(group: string, bytesBehind = PARTITION_KEY_BYTES): Buffer {
-  return lengthPrefixed('group', group, KEY_BYTES_MAX - 2 - bytesBehind)
+/** Prefixes of groups that were asked for of late: groups commit again and again, and encoding was a third of the key's cost. */
+const groupPrefixes = new Map<string, Buffer>()
+const GROUP_PREFIXES_MAX = 4096
+
+/** `group length | group`, the start of all keys of a group; not to be changed. Any text is a group, the empty one too. */
+export function groupPrefix(group: string): Buffer {
+  const known = groupPrefixes.get(group)
+  if (known !== undefined) return known
+  const prefix = prefixBefore(group, PARTITION_KEY_BYTES)
+  if (groupPrefixes.size >= GROUP_PREFIXES_MAX) groupPrefixes.clear()
+  groupPrefixes.set(group, prefix)
+  return prefix
 }
 
 export function shareGroupPrefix(group: string): Buffer {
-  return groupPrefix(group, PARTITION_KEY_BYTES + BLOCK_KEY_BYTES)
+  return prefixBefore(group, PARTITION_KEY_BYTES + BLOCK_KEY_BYTES)
+}
+
+/** @param bytesBehind what follows in the longest of the group's keys */
+function prefixBefore(group: string, bytesBehind: number): Buffer {
+  return lengthPrefixed('group', group, KEY_BYTES_MAX - 2 - bytesBehind)
 }
 
 /** The group of a key that ends in `bytesBehind` other bytes. */

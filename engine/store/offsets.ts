@@ -28,6 +28,7 @@ import {
 import type { Table } from './table.ts'
 import type { TopicStore } from './topics.ts'
 import { isInteger, isObject, isText } from './values.ts'
+import type { Write } from './write-queue.ts'
 
 export interface CommittedOffset {
   /** The next record to be consumed. */
@@ -43,6 +44,9 @@ export interface PartitionOffset extends CommittedOffset {
   readonly topicId: TopicId
   readonly partition: number
 }
+
+/** A commit that is yet to be made. */
+export type UncommittedOffset = Omit<PartitionOffset, 'committedAtMs'>
 
 /** A committed offset that lay above the end of a recovered log. */
 export interface ClampedOffset {
@@ -91,14 +95,32 @@ export class OffsetStore {
    */
   async commit(group: string, offsets: readonly PartitionOffset[]): Promise<void> {
     const prefix = groupPrefix(group)
-    const writes = offsets.map(({ topicId, partition, offset, leaderEpoch, metadata, committedAtMs }) => {
-      if (!this.#topics.isLive(topicId)) throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', { topicId, partition })
-      checkMetadata(metadata)
-      const value = { offset, leaderEpoch, metadata, committedAtMs }
-      invariant(readCommittedOffset(value) !== undefined, 'a committed offset that is no safe integer')
-      return this.#table.putLater(partitionKey(topicId, partition, prefix), value)
-    })
+    const writes = offsets.map(offset => this.#put(prefix, offset, offset.committedAtMs))
     if (writes.length > 0) await this.#environment.submit(writes)
+  }
+
+  /**
+   * `commit` for callers with very many at a time: commits that share a transaction share the promise that is returned, so
+   * that one of them is enough to wait for, and what is wrong is thrown at once.
+   */
+  submit(group: string, offsets: readonly UncommittedOffset[], committedAtMs: number): Promise<void> {
+    const prefix = groupPrefix(group)
+    const writes: Write[] = []
+    for (const offset of offsets) writes.push(this.#put(prefix, offset, committedAtMs))
+    return this.#environment.submit(writes)
+  }
+
+  #put(prefix: Buffer, { topicId, partition, offset, leaderEpoch, metadata }: UncommittedOffset, atMs: number): Write {
+    if (!this.#topics.isLive(topicId)) throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', { topicId, partition })
+    checkMetadata(metadata)
+    invariant(
+      isInteger(offset) && isInteger(leaderEpoch) && isInteger(atMs),
+      'a committed offset that is no safe integer',
+    )
+    // By hand, in half the time of JSON.stringify.
+    const text = metadata === '' ? '""' : JSON.stringify(metadata)
+    const json = `{"offset":${offset},"leaderEpoch":${leaderEpoch},"metadata":${text},"committedAtMs":${atMs}}`
+    return this.#table.putTextLater(partitionKey(topicId, partition, prefix), json)
   }
 
   /** Undefined when the group committed nothing for the partition. @throws CORRUPT_STORE */
@@ -238,6 +260,7 @@ function groupPrefixText(prefix: Buffer): string {
 }
 
 function checkMetadata(metadata: string): void {
+  if (3 * metadata.length <= OFFSET_METADATA_BYTES_MAX) return
   const bytes = Buffer.byteLength(metadata)
   if (bytes <= OFFSET_METADATA_BYTES_MAX) return
   throw new MillraceError('INVALID_ARGUMENT', { argument: 'metadata', bytes, bytesMax: OFFSET_METADATA_BYTES_MAX })

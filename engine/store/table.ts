@@ -84,6 +84,11 @@ export class Table<V> {
     return { database: this.#database, key, value: JSON.stringify(value) }
   }
 
+  /** A put for the write queue of a value that is JSON already. */
+  putTextLater(key: Buffer, text: string): Write {
+    return { database: this.#database, key, value: text }
+  }
+
   /** A removal for the write queue. */
   removeLater(key: Buffer): Write {
     return { database: this.#database, key, value: undefined }

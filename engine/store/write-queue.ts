@@ -64,10 +64,10 @@ export class WriteQueue {
     this.#pendingWrites += writes.length
     const last = this.#steps.at(-1)
     if (last?.writes !== undefined) {
-      last.writes.push(...writes)
+      for (const write of writes) last.writes.push(write)
       return last.done.promise
     }
-    const all = [...writes]
+    const all = writes.slice()
     return this.#add({ writes: all, perform: () => this.#commit(all), done: Promise.withResolvers() })
   }
 
