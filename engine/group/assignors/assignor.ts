@@ -70,20 +70,28 @@ export function compareText(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0
 }
 
-/** The topics that have partitions and at least one subscriber, ascending, with the indexes of their subscribers. */
+/**
+ * The topics that have partitions and at least one subscriber, ascending, with the indexes of their subscribers. Members that
+ * share one list of topics are looked at together.
+ */
 export function subscribedTopics<T extends string>(
   partitionsOf: ReadonlyMap<T, number>,
   topicsOfMembers: readonly (readonly T[])[],
-): { topic: T; partitions: number; subscribers: number[] }[] {
-  const subscribers = new Map<T, number[]>()
+): { topic: T; partitions: number; subscribers: readonly number[] }[] {
+  const membersOf = new Map<readonly T[], number[]>()
   topicsOfMembers.forEach((topics, member) => {
-    for (const topic of topics) {
-      if (!partitionsOf.has(topic)) continue
-      const members = subscribers.get(topic)
-      if (members === undefined) subscribers.set(topic, [member])
-      else if (members.at(-1) !== member) members.push(member)
-    }
+    const members = membersOf.get(topics)
+    if (members === undefined) membersOf.set(topics, [member])
+    else members.push(member)
   })
+  const subscribers = new Map<T, readonly number[]>()
+  for (const [topics, members] of membersOf) {
+    for (const topic of new Set(topics)) {
+      if (!partitionsOf.has(topic)) continue
+      const others = subscribers.get(topic)
+      subscribers.set(topic, others === undefined ? members : [...others, ...members].sort((a, b) => a - b))
+    }
+  }
   return [...subscribers]
     .map(([topic, members]) => ({ topic, partitions: partitionsOf.get(topic) as number, subscribers: members }))
     .sort((a, b) => compareText(a.topic, b.topic))

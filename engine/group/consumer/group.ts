@@ -14,6 +14,7 @@ import { type Due, type Effects, refusal } from '../effects.ts'
 import type { PartitionSet } from '../partition-set.ts'
 import { TopicPattern } from '../topic-pattern.ts'
 import { ConsumerMember, type CurrentAssignment } from './member.ts'
+import { SubscriptionCache } from './subscribed-topics.ts'
 
 export type ConsumerGroupState = 'Empty' | 'Assigning' | 'Reconciling' | 'Stable'
 
@@ -31,6 +32,7 @@ export class ConsumerGroup {
   topicsVersion = -1
   /** What the subscribed topics looked like then. */
   topicsDigest = ''
+  readonly subscriptions = new SubscriptionCache()
   readonly #instances = new Map<string, string>()
   readonly #owners = new Map<TopicId, Map<number, ConsumerMember>>()
   readonly #patterns = new Map<string, TopicPattern>()
@@ -160,6 +162,7 @@ export class ConsumerGroup {
   prunePatterns(): void {
     const used = new Set([...this.members.values()].map(member => member.subscription.topicRegex))
     for (const text of this.#patterns.keys()) if (!used.has(text)) this.#patterns.delete(text)
+    this.subscriptions.clear()
   }
 
   /** All topics that some member is subscribed to, by name. */

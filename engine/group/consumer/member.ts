@@ -13,7 +13,6 @@ import { Deadline } from '../deadlines.ts'
 import type { Due } from '../effects.ts'
 import { PartitionSet } from '../partition-set.ts'
 import type { Protocol } from '../requests.ts'
-import type { KnownTopic } from '../topic-directory.ts'
 
 /** The epoch of a static member that left for a while, and the one it sends to do so. */
 export const STATIC_LEAVE_EPOCH = -2
@@ -62,8 +61,6 @@ export class ConsumerMember {
   subscription: Subscription
   current: CurrentAssignment
   previousMemberEpoch = 0
-  /** What its subscription comes to, for one version of the topics. */
-  topics: { readonly version: number; readonly of: Subscription; readonly list: readonly KnownTopic[] } | undefined
   /** What it is to have once everybody has followed. */
   target = new PartitionSet()
 

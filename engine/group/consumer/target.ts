@@ -10,7 +10,8 @@ import type { Effects } from '../effects.ts'
 import { PartitionSet } from '../partition-set.ts'
 import type { KnownTopic, TopicDirectory } from '../topic-directory.ts'
 import type { ConsumerGroup } from './group.ts'
-import type { ConsumerMember, Subscription } from './member.ts'
+import type { Subscription } from './member.ts'
+import type { SubscribedTopics } from './subscribed-topics.ts'
 
 /**
  * Has something changed about the topics that members subscribe to? Asked after each change of a subscription, and once for
@@ -18,9 +19,7 @@ import type { ConsumerMember, Subscription } from './member.ts'
  */
 export function topicsHaveChanged(group: ConsumerGroup, directory: TopicDirectory): boolean {
   const topics = new Set<KnownTopic>()
-  for (const member of group.members.values()) {
-    for (const topic of subscribedTopicsOf(group, member, directory)) topics.add(topic)
-  }
+  for (const { list } of new Set(subscriptionsOf(group, directory))) for (const topic of list) topics.add(topic)
   const lines = [...topics].map(({ topicId, partitions }) => `${topicId}:${partitions}`).sort()
   const digest = hash('sha256', lines.join(), 'base64')
   const changed = digest !== group.topicsDigest
@@ -31,13 +30,13 @@ export function topicsHaveChanged(group: ConsumerGroup, directory: TopicDirector
 
 /** Computes the target for the group epoch. Members whose target changed are stored. */
 export function updateTarget(effects: Effects, group: ConsumerGroup): void {
+  const subscriptions = subscriptionsOf(group, effects.topics)
   const partitionsOf = new Map<TopicId, number>()
-  const members: ServerMember[] = [...group.members.values()].map(member => {
-    const topicIds = subscribedTopicsOf(group, member, effects.topics).map(({ topicId, partitions }) => {
-      partitionsOf.set(topicId, partitions)
-      return topicId
-    })
-    return { memberId: member.memberId, instanceId: member.instanceId, topicIds, target: member.target }
+  for (const { list } of new Set(subscriptions)) {
+    for (const { topicId, partitions } of list) partitionsOf.set(topicId, partitions)
+  }
+  const members: ServerMember[] = Array.from(group.members.values(), ({ memberId, instanceId, target }, at) => {
+    return { memberId, instanceId, topicIds: (subscriptions[at] as SubscribedTopics).topicIds, target }
   })
   const assignor = chooseAssignor(effects, group)
   const targets = assignor.assign(partitionsOf, members)
@@ -50,23 +49,12 @@ export function updateTarget(effects: Effects, group: ConsumerGroup): void {
   group.setAssignmentEpoch(group.groupEpoch, assignor.name)
 }
 
-/** By names and pattern, each once; topics that do not exist are left out. Found once for each version of the topics. */
-function subscribedTopicsOf(
-  group: ConsumerGroup,
-  member: ConsumerMember,
-  directory: TopicDirectory,
-): readonly KnownTopic[] {
-  const { subscription, topics } = member
-  if (topics?.version === directory.version && topics.of === subscription) return topics.list
-  const { topicNames, topicRegex } = subscription
-  const matching = topicRegex === '' ? [] : group.pattern(topicRegex).topicsOf(directory)
-  const list: KnownTopic[] = []
-  for (const name of matching.length === 0 ? topicNames : new Set([...topicNames, ...matching])) {
-    const topic = directory.named(name)
-    if (topic !== undefined) list.push(topic)
-  }
-  member.topics = { version: directory.version, of: subscription, list }
-  return list
+/** What each member's subscription comes to, in the order of the members. */
+function subscriptionsOf(group: ConsumerGroup, directory: TopicDirectory): SubscribedTopics[] {
+  const patternOf = (text: string) => group.pattern(text)
+  return Array.from(group.members.values(), ({ subscription }) =>
+    group.subscriptions.topicsOf(subscription, directory, patternOf),
+  )
 }
 
 /** The one that most members ask for; the first of the configuration when none asks or those who do are even. */
