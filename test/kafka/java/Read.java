@@ -64,6 +64,7 @@ public class Read {
             var record = records.get(i);
             print(out, "seek", partition, "offset", record.offset(), seek(consumer, partition, record.offset()));
             for (long timestamp : new long[] {record.timestamp(), record.timestamp() + 1}) {
+                if (timestamp < 0) continue; // of a record without one: the consumer refuses to ask
                 var found = consumer.offsetsForTimes(Map.of(partition, timestamp)).get(partition);
                 print(out, "time", partition, "timestamp", timestamp, found == null ? -1 : found.offset());
             }
