@@ -7,7 +7,8 @@
  *
  * Format: https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md
  */
-import lz4 from 'lz4-napi'
+import { createRequire } from 'node:module'
+import type * as Lz4 from 'lz4-napi'
 import { MillraceError } from '../base/errors.ts'
 
 const MAGIC = 0x184d_2204
@@ -28,9 +29,16 @@ const EXPANSION_MAX = 255
 /** Linked blocks refer back at most this far. */
 const WINDOW_BYTES = 0x1_0000
 
+/** Loaded by the first batch that needs it: native code and its memory are of no use to most threads. */
+let loaded: typeof Lz4 | undefined
+function lz4(): typeof Lz4 {
+  loaded ??= createRequire(import.meta.url)('lz4-napi') as typeof Lz4
+  return loaded
+}
+
 /** One frame of independent blocks without checksums, which is what Kafka's reader wants. */
 export function compressLz4Frame(bytes: Uint8Array): Buffer {
-  return lz4.compressFrameSync(asBuffer(bytes))
+  return lz4().compressFrameSync(asBuffer(bytes))
 }
 
 /** @throws CORRUPT_BATCH, DECOMPRESSED_TOO_LARGE, or whatever the library throws for a bad block */
@@ -70,7 +78,7 @@ function decompressBlock(data: Buffer, blockBytesMax: number, remaining: number,
   prefixed.writeUInt32LE(Math.min(roomBytes, remaining))
   prefixed.set(data, PREFIX_BYTES)
   try {
-    return lz4.uncompressSync(prefixed, window.byteLength === 0 ? undefined : window)
+    return lz4().uncompressSync(prefixed, window.byteLength === 0 ? undefined : window)
   } catch (error) {
     if (remaining < roomBytes && String(error).includes('too small')) return undefined
     throw error

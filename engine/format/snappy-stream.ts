@@ -4,7 +4,8 @@
  *
  *     magic 82 53 4E 41 50 50 59 00 | version i32 BE | compatible version i32 BE | chunks: length i32 BE, raw Snappy block
  */
-import { compressSync, uncompressSync } from 'snappy'
+import { createRequire } from 'node:module'
+import type * as Snappy from 'snappy'
 import { MillraceError } from '../base/errors.ts'
 import { KIB } from '../base/limits.ts'
 
@@ -16,6 +17,13 @@ const CHUNK_BYTES = 64 * KIB
 /** A copy takes at least 2 bytes and makes at most 64. */
 const EXPANSION_MAX = 32
 
+/** Loaded by the first batch that needs it: native code and its memory are of no use to most threads. */
+let loaded: typeof Snappy | undefined
+function snappy(): typeof Snappy {
+  loaded ??= createRequire(import.meta.url)('snappy') as typeof Snappy
+  return loaded
+}
+
 export function compressSnappyStream(bytes: Uint8Array): Buffer {
   const header = Buffer.alloc(HEADER_BYTES)
   header.set(MAGIC)
@@ -23,7 +31,7 @@ export function compressSnappyStream(bytes: Uint8Array): Buffer {
   header.writeInt32BE(VERSION, 12)
   const parts: Buffer[] = [header]
   for (let at = 0; at < bytes.byteLength; at += CHUNK_BYTES) {
-    const block = compressSync(bytes.subarray(at, at + CHUNK_BYTES))
+    const block = snappy().compressSync(bytes.subarray(at, at + CHUNK_BYTES))
     const length = Buffer.alloc(4)
     length.writeInt32BE(block.byteLength)
     parts.push(length, block)
@@ -56,7 +64,7 @@ function decompressBlock(block: Buffer, remaining: number, maxBytes: number): Bu
   const declaredBytes = declaredLength(block)
   if (declaredBytes > remaining) throw new MillraceError('DECOMPRESSED_TOO_LARGE', { codec: 'snappy', maxBytes })
   if (declaredBytes > block.byteLength * EXPANSION_MAX) throw corrupt('declared length')
-  return uncompressSync(block) as Buffer
+  return snappy().uncompressSync(block) as Buffer
 }
 
 /** A raw block starts with the length of its content, an unsigned 32-bit varint. The library allocates it on trust. */
