@@ -28,6 +28,7 @@ import { Mapping } from '../engine/memory/mapping.ts'
 import { SlabArena } from '../engine/memory/slab-arena.ts'
 import { WAKE_CELL_BYTES, WakeCell } from '../engine/memory/wake-cell.ts'
 import { Batch, deliver } from './batch.ts'
+import { BatchBudget, type BudgetOptions } from './batch-budget.ts'
 import { Idempotence, type Place, putBack, RETRY_MS } from './idempotence.ts'
 
 export type { Batch, Delivery } from './batch.ts'
@@ -41,8 +42,7 @@ interface Channel {
   reattaching: boolean
 }
 
-export interface CoreOptions {
-  readonly slabBytes: number
+export interface CoreOptions extends BudgetOptions {
   readonly slabCount: number
   readonly codec: Codec
   readonly deliveryTimeoutMs: number
@@ -59,6 +59,7 @@ export class ProducerCore {
   readonly arena: SlabArena
   readonly cell: WakeCell
   readonly options: CoreOptions
+  readonly #budget: BatchBudget
   readonly #mapping: Mapping
   readonly #producerId: number
   readonly #idempotence: Idempotence | undefined
@@ -86,6 +87,7 @@ export class ProducerCore {
     this.#idempotence = idempotence
     this.link = link
     this.options = options
+    this.#budget = new BatchBudget(options)
     this.#mapping = mapping
     this.arena = arena
     this.cell = cell
@@ -137,11 +139,12 @@ export class ProducerCore {
   // ── batches ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * True when the slabs are free that the last batch which was opened or refused needed; while some are on their way, more
-   * than a few, so that a loop does not wait for each slab by itself.
+   * True when the slabs are free that the last batch which was opened or refused needed; while some are on their way, as many
+   * as the batches will take that are opened next, so that a loop does not wait for each by itself.
    */
   get hasRoom(): boolean {
-    if (this.#underWay.size > 0 && this.arena.freeCount < this.arena.slabCount >>> 3) return false
+    const { resumeSlabs } = this.#budget
+    if (this.#underWay.size > 0 && this.arena.freeCount(resumeSlabs) < resumeSlabs) return false
     const first = this.arena.take(this.#wantedSlabs, this.#nextId)
     if (first !== -1) this.arena.free(first, this.#wantedSlabs)
     return first !== -1
@@ -152,17 +155,29 @@ export class ProducerCore {
     return [...this.#underWay.values(), ...this.#sealed]
   }
 
+  /** Bytes that a batch should be opened with. */
+  get shareBytes(): number {
+    return this.#budget.shareBytes
+  }
+
   /** Opens a batch that grows to `bytes` at most; undefined when there are no free slabs. */
   open(partition: ClientPartition, bytes: number): Batch | undefined {
-    const batch = this.#take(partition, bytes, this.#encoders.pop() ?? new BatchEncoder())
-    if (batch === undefined) return undefined
+    const encoder = this.#encoders.pop() ?? new BatchEncoder()
+    const batch = this.#take(partition, bytes, encoder)
+    if (batch === undefined) {
+      this.#encoders.push(encoder)
+      if (this.idle) this.#budget.refused()
+      return undefined
+    }
+    this.#budget.opened()
     const from = batch.firstSlab * this.arena.slabBytes
     batch.encoder.begin(this.arena.region, from, from + bytes)
     return batch
   }
 
   #take(partition: ClientPartition, bytes: number, encoder: BatchEncoder): Batch | undefined {
-    const count = bytes <= this.arena.slabBytes ? 1 : this.arena.slabsFor(bytes)
+    const count = this.arena.slabsFor(bytes)
+    this.arena.limit = Math.max(this.#budget.limitSlabs, count)
     const id = this.#nextId
     this.#wantedSlabs = count
     const first = this.arena.take(count, id)
@@ -177,6 +192,7 @@ export class ProducerCore {
   seal(batch: Batch): void {
     const { encoder } = batch
     batch.isOpen = false
+    this.#budget.closed()
     batch.recordCount = encoder.recordCount
     batch.bytes = encoder.finish({ codec: this.options.codec, ...this.#number(batch) })
     this.#encoders.push(encoder)
@@ -195,6 +211,7 @@ export class ProducerCore {
   /** Gives an open batch without records back. */
   discard(batch: Batch): void {
     batch.isOpen = false
+    this.#budget.closed()
     this.arena.free(batch.firstSlab, batch.slabCount)
     this.#encoders.push(batch.encoder)
   }

@@ -6,7 +6,12 @@ import { CODECS } from '../engine/format/record-batch.ts'
 import type { CoreOptions } from './producer-core.ts'
 import type { Acks, ProducerOptions } from './types.ts'
 
-const SLABS_DEFAULT = 64
+/** Full batches that the buffer holds where nothing is said about it: enough to keep a writer busy, and in the caches. */
+const BATCHES_DEFAULT = 64
+/** What it may grow to for the sake of more partitions; Kafka's `buffer.memory`. */
+const BUFFER_BYTES = 32 * MIB
+/** The least memory of an open batch; with ten thousand of them it fits the buffer. */
+const SLAB_BYTES = 2 * KIB
 const MILLISECONDS_MAX = 0x7fff_ffff
 
 export interface ResolvedProducerOptions {
@@ -17,21 +22,21 @@ export interface ResolvedProducerOptions {
 
 /** @throws INVALID_ARGUMENT, UNSUPPORTED_COMPRESSION */
 export function resolveProducerOptions(options: ProducerOptions): ResolvedProducerOptions {
-  const slabBytes = whole('batchBytes', options.batchBytes ?? 64 * KIB, 1024, 64 * MIB)
-  const bufferBytes = whole(
-    'bufferBytes',
-    options.bufferBytes ?? Math.min(SLABS_DEFAULT * slabBytes, GIB),
-    slabBytes,
-    GIB,
-  )
+  const batchBytes = whole('batchBytes', options.batchBytes ?? 64 * KIB, 1024, 64 * MIB)
+  const usualBytes = Math.min(BATCHES_DEFAULT * batchBytes, GIB)
+  const bufferBytes = whole('bufferBytes', options.bufferBytes ?? Math.max(usualBytes, BUFFER_BYTES), batchBytes, GIB)
+  const slabBytes = Math.min(batchBytes, SLAB_BYTES)
   const codec = options.compression ?? 'none'
   if (!CODECS.includes(codec)) throw new MillraceError('UNSUPPORTED_COMPRESSION', { codec: String(codec).slice(0, 64) })
   return {
     acks: checkAcks(options.acks ?? 'all'),
     lingerMs: whole('lingerMs', options.lingerMs ?? 0, 0, MILLISECONDS_MAX),
     core: {
+      batchBytes,
+      bufferBytes,
+      usualBytes: options.bufferBytes === undefined ? usualBytes : bufferBytes,
       slabBytes,
-      slabCount: Math.floor(bufferBytes / slabBytes),
+      slabCount: Math.ceil(bufferBytes / slabBytes),
       codec,
       idempotent: options.idempotent ?? false,
       deliveryTimeoutMs: whole('deliveryTimeoutMs', options.deliveryTimeoutMs ?? 30_000, 1, MILLISECONDS_MAX),

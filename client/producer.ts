@@ -201,7 +201,7 @@ export class Producer {
     if (neededBytes - RECORD_BYTES_SPREAD > maxBytes) {
       throw this.#tooLarge(topic, partition, neededBytes - RECORD_BYTES_SPREAD)
     }
-    const bytes = Math.min(Math.max(this.#core.options.slabBytes, neededBytes), maxBytes)
+    const bytes = Math.min(Math.max(this.#core.shareBytes, neededBytes), maxBytes)
     const located = topic.metadata.partitions[partition] as ClientPartition
     const batch = this.#core.open(located, bytes) ?? this.#openAfterPoll(located, bytes)
     if (batch === undefined) return undefined
@@ -213,8 +213,7 @@ export class Producer {
 
   /** What the topic takes as one batch and what fits into all slabs, whichever is less. */
   #batchBytesMax(topic: TopicBatches): number {
-    const { slabBytes, slabCount } = this.#core.options
-    return Math.min(topic.metadata.batchBytesMax, slabBytes * slabCount)
+    return Math.min(topic.metadata.batchBytesMax, this.#core.options.bufferBytes)
   }
 
   #tooLarge(topic: TopicBatches, partition: number, batchBytes: number): MillraceError {
@@ -226,7 +225,7 @@ export class Producer {
   #openAfterPoll(partition: ClientPartition, bytes: number): Batch | undefined {
     this.#poll()
     const batch = this.#core.open(partition, bytes)
-    if (batch === undefined && this.#openBatches.size > 0) this.#sealAll()
+    if (batch === undefined && this.#core.idle) this.#sealAll()
     return batch
   }
 
@@ -251,11 +250,9 @@ export class Producer {
   #sealAll(): void {
     if (this.#lingerTimer !== undefined) clearTimeout(this.#lingerTimer)
     this.#lingerTimer = undefined
-    if (this.#openBatches.size === 0) return
-    for (const topic of this.#topics.values()) {
-      topic.open.forEach((batch, partition) => {
-        if (batch !== undefined) this.#seal(topic, partition, batch)
-      })
+    for (const batch of this.#openBatches) {
+      const { topic, partition } = batch.partition
+      this.#seal(this.#topics.get(topic) as TopicBatches, partition, batch)
     }
   }
 

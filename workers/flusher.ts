@@ -11,20 +11,67 @@ import { MillraceError } from '../engine/base/errors.ts'
 import { failpoint } from '../engine/base/failpoints.ts'
 import type { LeftOpen, ServiceStart } from '../engine/log/mail.ts'
 import { finishProducerSnapshot } from '../engine/log/producer-snapshot-file.ts'
+import { SYNC_TOGETHER_MIN, syncFiles } from '../engine/log/sync-files.ts'
 import { SLOT } from '../engine/memory/control-block.ts'
 import { unmap } from '../engine/memory/libc.ts'
 import { SEGMENT } from '../engine/memory/segment-table.ts'
 import { ORDER, type ServiceMessage } from '../engine/memory/service-ring.ts'
 import { replyTo, ServiceLoop } from './service-loop.ts'
 
+interface Flush {
+  readonly message: ServiceMessage
+  readonly answer: (reply: ServiceMessage) => void
+}
+
 class FlusherLoop extends ServiceLoop {
   /** Base offset of the newest segment whose folder entry is known to be on the disk, by slot. */
   readonly #folderSynced = new Map<number, number>()
 
+  /** The engine is closing: flushes are collected, since thousands of partitions may have one left. */
+  #settling = false
+  readonly #collected: Flush[] = []
+
   protected override order(message: ServiceMessage, answer: (reply: ServiceMessage) => void): void {
+    if (message.kind === ORDER.flush && this.#settling) {
+      this.#collected.push({ message, answer })
+      return
+    }
+    this.#flushCollected() // before a seal closes a descriptor
     if (message.kind === ORDER.flush) this.#flush(message, answer)
     else if (message.kind === ORDER.snapshot) this.#snapshot(message)
     else this.#seal(message, answer)
+  }
+
+  protected override settle(): void {
+    this.#settling = true
+  }
+
+  protected override work(): boolean {
+    return !this.ordersWaiting && this.#flushCollected()
+  }
+
+  #flushCollected(): boolean {
+    const flushes = this.#collected.splice(0)
+    if (flushes.length >= SYNC_TOGETHER_MIN) this.#flushTogether(flushes)
+    else for (const { message, answer } of flushes) this.#flush(message, answer)
+    return flushes.length > 0
+  }
+
+  #flushTogether(flushes: readonly Flush[]): void {
+    const targets = flushes.map(({ message }) => this.#target(message)) // before the sync begins
+    failpoint('flush-before-sync')
+    const errors = syncFiles(flushes.map(({ message }) => message.fd))
+    failpoint('flush-after-sync')
+    for (const [index, { message, answer }] of flushes.entries()) {
+      try {
+        const error = errors[index]
+        if (error !== undefined) throw error
+        if (this.#folderSynced.get(message.slot) !== message.b) this.#syncFolder(message, message.b)
+        answer(replyTo(message, targets[index] as number))
+      } catch (error) {
+        answer(replyTo(message, 0, new MillraceError('FLUSH_FAILED', {}, error)))
+      }
+    }
   }
 
   #flush(message: ServiceMessage, answer: (reply: ServiceMessage) => void): void {
@@ -64,7 +111,7 @@ class FlusherLoop extends ServiceLoop {
       failure = new MillraceError('FLUSH_FAILED', {}, error)
     }
     unmap(BigInt(message.b), message.c)
-    closeSync(message.fd)
+    if (message.fd !== -1) closeSync(message.fd)
     answer(replyTo(message, 0, failure))
   }
 
@@ -96,9 +143,10 @@ class FlusherLoop extends ServiceLoop {
   }
 
   protected override closeLeft(left: readonly LeftOpen[]): void {
+    this.#flushCollected()
     for (const { fd, address, mappedBytes } of left) {
       unmap(BigInt(address), mappedBytes)
-      closeSync(fd)
+      if (fd !== -1) closeSync(fd)
     }
   }
 }

@@ -9,12 +9,16 @@
 
 import { join } from 'node:path'
 import { isMillraceError, MillraceError } from '../engine/base/errors.ts'
-import { MIB } from '../engine/base/limits.ts'
+import { KIB, MIB } from '../engine/base/limits.ts'
 import { segmentFileName } from '../engine/format/file-names.ts'
+import type { Region } from '../engine/format/region.ts'
 import type { ServedPartition, ServiceStart } from '../engine/log/mail.ts'
+import { withFile } from '../engine/log/recovery-files.ts'
 import { type IndexCounts, SegmentIndexWriter } from '../engine/log/segment-index.ts'
+import { SYNC_TOGETHER_MIN } from '../engine/log/sync-files.ts'
 import { INDEX_LOCK, SLOT } from '../engine/memory/control-block.ts'
 import { EngineMemory } from '../engine/memory/engine-memory.ts'
+import { CAN_SYNC_FILE_SYSTEM, syncFileSystem } from '../engine/memory/libc.ts'
 import { Mapping } from '../engine/memory/mapping.ts'
 import { SEGMENT } from '../engine/memory/segment-table.ts'
 import { ServiceLoop, stepBack } from './service-loop.ts'
@@ -24,14 +28,24 @@ const STRETCH_BYTES = 32 * MIB
 /** Between two turns. */
 const TURN_MS = 10
 const GAP_MS = 1
+/**
+ * After a turn of more partitions than this, most of whose files had to be opened for a batch or two, there is a gap of some
+ * times its length: the next finds more to do in each, and the processor is left to those who append.
+ */
+const MANY = 64
+const MANY_GAP = 9
+const MANY_GAP_MS_MAX = 1_000
 /** Segments whose files stay mapped between turns; beyond it the one that was used least recently is let go. */
-const OPEN_MAX = 256
+const OPEN_MAX = 1_024
+const VIEW_BYTES_MIN = 64 * KIB
 
 interface OpenSegment {
   readonly slot: number
   readonly baseOffset: number
   readonly writer: SegmentIndexWriter
   log: Mapping
+  /** What of it is published, and some room to grow. */
+  region: Region
 }
 
 interface Listed {
@@ -65,23 +79,29 @@ class IndexerLoop extends ServiceLoop {
   }
 
   protected override parkMs(): number {
-    return this.memory.anyDirty ? Math.max(1, this.#nextTurnMs - performance.now()) : super.parkMs()
+    this.memory.indexerWaits = false
+    if (!this.memory.anyDirty) return super.parkMs()
+    this.memory.indexerWaits = true
+    return Math.max(1, this.#nextTurnMs - performance.now())
   }
 
   protected override work(): boolean {
     const nowMs = performance.now()
     if (nowMs < this.#nextTurnMs && !this.#settling) return false
+    this.memory.indexerWaits = true
     this.#nextTurnMs = nowMs + TURN_MS
-    let worked = false
+    let turns = 0
     for (let group = 0; group < EngineMemory.dirtyGroups; group++) {
       for (let bits = this.memory.takeDirty(group); bits !== 0; bits &= bits - 1) {
         this.#turn(group * 32 + (31 - Math.clz32(bits & -bits)))
-        worked = true
+        turns += 1
       }
     }
     // Also after a long turn the lock is free for a moment: a writer may be waiting to remove segments.
-    this.#nextTurnMs = Math.max(this.#nextTurnMs, performance.now() + GAP_MS)
-    return worked
+    const endMs = performance.now()
+    const gapMs = turns > MANY ? Math.min((endMs - nowMs) * MANY_GAP, MANY_GAP_MS_MAX) : GAP_MS
+    this.#nextTurnMs = Math.max(this.#nextTurnMs, endMs + gapMs)
+    return turns > 0
   }
 
   #turn(slot: number): void {
@@ -163,7 +183,7 @@ class IndexerLoop extends ServiceLoop {
     if (published === 0 || (published === before && listed.isActive)) return 0
     const open = this.#opened(partition, baseOffset, listed.entry, published)
     const to = published - before <= budget ? published : this.#boundary(open, before, budget, published)
-    this.#publish(listed.entry, open.writer.extend(open.log.region, to))
+    this.#publish(listed.entry, open.writer.extend(open.region, to))
     if (!listed.isActive && to === published) {
       this.#publish(listed.entry, open.writer.finish())
       this.#drop(slot)
@@ -175,7 +195,7 @@ class IndexerLoop extends ServiceLoop {
 
   /** End of the last whole batch within the budget, at least one batch further. */
   #boundary(open: OpenSegment, from: number, budget: number, published: number): number {
-    const { view } = open.log.region
+    const { view } = open.region
     let at = from
     while (at < published) {
       const bytes = 12 + view.getInt32(at + 8)
@@ -201,7 +221,8 @@ class IndexerLoop extends ServiceLoop {
       if (known.log.bytes < bytes) {
         known.log.release()
         known.log = this.#mapLog(directory, baseOffset)
-      }
+        known.region = viewOf(known.log, bytes)
+      } else if (known.region.length < bytes) known.region = viewOf(known.log, bytes)
       this.#open.delete(slot) // to the young end
       this.#open.set(slot, known)
       return known
@@ -210,7 +231,7 @@ class IndexerLoop extends ServiceLoop {
     const { segments } = this.memory
     const log = this.#mapLog(directory, baseOffset)
     const writer = new SegmentIndexWriter({ directory, baseOffset, indexIntervalBytes, indexBytesMax })
-    const open: OpenSegment = { slot, baseOffset, writer, log }
+    const open: OpenSegment = { slot, baseOffset, writer, log, region: viewOf(log, bytes) }
     this.#open.set(slot, open)
     writer.resume(
       {
@@ -218,7 +239,7 @@ class IndexerLoop extends ServiceLoop {
         timeEntries: segments.get(entry, SEGMENT.timeEntries),
         indexedPosition: segments.get(entry, SEGMENT.indexedPosition),
       },
-      log.region,
+      open.region,
     )
     this.#evict()
     return open
@@ -266,12 +287,26 @@ class IndexerLoop extends ServiceLoop {
       this.#noteSwaps(slot)
       this.#drop(slot)
     }
-    for (const [slot, baseOffset] of this.#left) this.#finish(slot, baseOffset)
+    this.#finishLeft()
     for (const slot of [...this.#open.keys()]) this.#drop(slot)
   }
 
+  /** Many are made durable by one sync of the file system instead of two each. @throws IO_ERROR */
+  #finishLeft(): void {
+    const first = this.#left.keys().next().value
+    const directory = first === undefined ? undefined : this.partitions.get(first)?.directory
+    if (this.#left.size < SYNC_TOGETHER_MIN || directory === undefined || !CAN_SYNC_FILE_SYSTEM) {
+      for (const [slot, baseOffset] of this.#left) this.#finish(slot, baseOffset, true)
+      return
+    }
+    withFile(directory, 'r', fd => {
+      for (const [slot, baseOffset] of this.#left) this.#finish(slot, baseOffset, false)
+      syncFileSystem(fd) // which tells of every write that failed since the folder was opened
+    })
+  }
+
   /** Cuts the files of a segment to their entries. */
-  #finish(slot: number, baseOffset: number): void {
+  #finish(slot: number, baseOffset: number, sync: boolean): void {
     const { segments } = this.memory
     const partition = this.partitions.get(slot)
     const listed = this.#list(slot).find(({ entry }) => segments.get(entry, SEGMENT.baseOffset) === baseOffset)
@@ -279,7 +314,7 @@ class IndexerLoop extends ServiceLoop {
     const bytes = segments.get(listed.entry, SEGMENT.sizeBytes)
     if (bytes === 0) return
     try {
-      this.#publish(listed.entry, this.#opened(partition, baseOffset, listed.entry, bytes).writer.finish())
+      this.#publish(listed.entry, this.#opened(partition, baseOffset, listed.entry, bytes).writer.finish(sync))
     } catch (error) {
       this.warn(error)
     }
@@ -288,6 +323,11 @@ class IndexerLoop extends ServiceLoop {
   protected override stopped(): void {
     for (const slot of [...this.#open.keys()]) this.#drop(slot)
   }
+}
+
+/** A large window takes a garbage collection, so a quiet log gets a small one; none is made anew for every few batches. */
+function viewOf(log: Mapping, bytes: number): Region {
+  return log.window(0, Math.min(Math.max(2 * bytes, VIEW_BYTES_MIN), log.bytes))
 }
 
 /** Piscina's entry point: runs until the engine stops. */

@@ -8,13 +8,13 @@ import { fileError, toErrorData } from '../engine/base/errors.ts'
 import { failpoint } from '../engine/base/failpoints.ts'
 import { segmentFileName } from '../engine/format/file-names.ts'
 import { type CompactionRequest, compactPartition } from '../engine/log/compaction.ts'
-import { writeEpochCheckpoint } from '../engine/log/epoch-checkpoint-file.ts'
+import { writeEpochCheckpoint, writeFirstEpoch } from '../engine/log/epoch-checkpoint-file.ts'
 import { inspectForeignLog } from '../engine/log/foreign-log.ts'
 import type { JobRequest, JobResult, RecoverItem, RepairItem } from '../engine/log/jobs.ts'
 import { withEpoch } from '../engine/log/leader-epochs.ts'
 import { type RecoveryResult, recoverPartition, type SegmentInfo } from '../engine/log/recovery.ts'
 import { removeSegmentFiles } from '../engine/log/recovery-directory.ts'
-import { fileBytes } from '../engine/log/recovery-files.ts'
+import { fileBytes, syncFolders } from '../engine/log/recovery-files.ts'
 import { rewriteSegment } from '../engine/log/segment-rewrite.ts'
 import { scanSegment } from '../engine/log/segment-scan.ts'
 import { sweepSwap } from '../engine/log/segment-swap.ts'
@@ -23,18 +23,27 @@ import { Mapping } from '../engine/memory/mapping.ts'
 import { stepBack } from './service-loop.ts'
 
 function recover(item: RecoverItem): RecoveryResult {
-  if (item.truncation !== undefined) truncateFiles(item.request.directory, item.truncation)
-  const result = recoverPartition(item.request)
-  return item.newEpoch ? beginEpoch(item.request.directory, result, item.lastEpoch) : result
+  const { request, newEpoch, truncation, lastEpoch } = item
+  if (truncation !== undefined) truncateFiles(request.directory, truncation)
+  const result = recoverPartition(request)
+  if (!newEpoch) return result
+  const isNew = result.logEndOffset === 0 && result.leaderEpoch === -1
+  const write = isNew && request.syncLater === true ? writeFirstEpoch : writeEpochCheckpoint
+  return beginEpoch(request.directory, result, lastEpoch, write)
 }
 
 /**
  * A log that may have been cut goes on under a new leader epoch, from its end on, so that whoever read what was cut can tell.
  */
-function beginEpoch(directory: string, result: RecoveryResult, lastEpoch = -1): RecoveryResult {
+function beginEpoch(
+  directory: string,
+  result: RecoveryResult,
+  lastEpoch = -1,
+  write = writeEpochCheckpoint,
+): RecoveryResult {
   const leaderEpoch = Math.max(result.leaderEpoch, lastEpoch) + 1
   const epochs = withEpoch(result.epochs, leaderEpoch, result.logEndOffset)
-  writeEpochCheckpoint(directory, epochs)
+  write(directory, epochs)
   return { ...result, leaderEpoch, epochs }
 }
 
@@ -114,6 +123,8 @@ export default function runJob(job: JobRequest): JobResult[JobRequest['kind']] {
       return removeFolders(job.paths) as undefined
     case 'inspect':
       return inspect(job.directories)
+    case 'sync-folders':
+      return syncFolders(job.paths) as undefined
     case 'compact':
       return compact(job.request)
     case 'sweep':

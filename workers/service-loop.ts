@@ -67,7 +67,11 @@ export abstract class ServiceLoop {
   }
 
   #hasWork(): boolean {
-    return this.mailbox.waiting || this.#ends.some(end => end.orders.waiting) || this.hasWork()
+    return this.mailbox.waiting || this.ordersWaiting || this.hasWork()
+  }
+
+  protected get ordersWaiting(): boolean {
+    return this.#ends.some(end => end.orders.waiting)
   }
 
   #handle(mail: Mail): unknown {

@@ -9,11 +9,13 @@
 import { fdatasyncSync } from 'node:fs'
 import type { MessagePort } from 'node:worker_threads'
 import { type Clock, systemClock } from '../engine/base/clock.ts'
-import { type ErrorCode, MillraceError, toErrorData } from '../engine/base/errors.ts'
+import { type ErrorCode, type ErrorData, MillraceError, toErrorData } from '../engine/base/errors.ts'
 import { failpoint } from '../engine/base/failpoints.ts'
 import { invariant } from '../engine/base/invariant.ts'
+import { OPEN_SEGMENTS_MAX, OPEN_SEGMENTS_SHARE } from '../engine/base/limits.ts'
 import type { SwapOrder } from '../engine/log/compaction.ts'
 import type { DetachedPartition, Mail, ProducerAttachment, WriterStart } from '../engine/log/mail.ts'
+import { OpenFiles } from '../engine/log/open-files.ts'
 import { type AttachedProducer, freeSlabs, PartitionHost } from '../engine/log/partition-host.ts'
 import { PartitionLog } from '../engine/log/partition-log.ts'
 import type { PartitionState } from '../engine/log/partition-state.ts'
@@ -23,10 +25,12 @@ import type { TopicConfig } from '../engine/log/topic-config.ts'
 import { CHANNEL_CAPACITY, ERROR_CODES, REQUEST, WriterEnd } from '../engine/memory/append-channel.ts'
 import { SLOT } from '../engine/memory/control-block.ts'
 import { EngineMemory, STOP_PHASE } from '../engine/memory/engine-memory.ts'
+import { openFilesMax } from '../engine/memory/libc.ts'
 import { SegmentEntries } from '../engine/memory/segment-table.ts'
 import { ORDER, type ServiceMessage } from '../engine/memory/service-ring.ts'
 import { SlabArena } from '../engine/memory/slab-arena.ts'
 import { WakeCell } from '../engine/memory/wake-cell.ts'
+import { giveBackRoom } from './idle-room.ts'
 import { LATER, Mailbox } from './mailbox.ts'
 import { Placement } from './placement.ts'
 import { Removals } from './removals.ts'
@@ -39,9 +43,8 @@ const SPIN_PASSES = 200
 /** While flushes are done here, senders come back with their next records in less time than two wake-ups take. */
 const SPIN_PASSES_FLUSHING = 1_500
 const PARK_MS = 1_000
-const PARK_HELD_BACK_MS = 10
-/** A partition that was not appended to for this long gives back what was allocated ahead of its tail. */
-const IDLE_MS = 10_000
+/** While segments are held back from removal, or room is given back. */
+const PARK_SHORT_MS = 10
 const TICK_MS = 500
 
 /** The time as of the beginning of the pass: asking the system for it takes as long as some of the work on a batch. */
@@ -70,6 +73,7 @@ class WriterLoop {
   readonly #services: WriterServices
   readonly #entries: SegmentEntries
   readonly #producerIdExpirationMs: number
+  readonly #files: OpenFiles
   readonly #hosts = new Map<number, PartitionHost>()
   readonly #producers = new Map<number, AttachedProducer>()
   #producerList: AttachedProducer[] = []
@@ -79,6 +83,7 @@ class WriterLoop {
   /** The engine is closing: what producers of other threads still push is refused, else a busy one would hold it open. */
   #isRefusing = false
   #nextTickMs = 0
+  #isReleasing = false
 
   constructor(start: WriterStart) {
     this.#memory = new EngineMemory(start.memory, false, 'on release')
@@ -87,6 +92,8 @@ class WriterLoop {
     this.#services = new WriterServices(start, this.#memory, error => this.#warn(error))
     this.#producerIdExpirationMs = start.producerIdExpirationMs
     this.#entries = new SegmentEntries(this.#memory.segments, start.thread, start.writers)
+    const filesMax = Math.min(OPEN_SEGMENTS_MAX, openFilesMax() * OPEN_SEGMENTS_SHARE)
+    this.#files = new OpenFiles(Math.max(1, Math.floor(filesMax / start.writers)))
   }
 
   run(): DetachedPartition[] {
@@ -130,7 +137,7 @@ class WriterLoop {
   #park(): void {
     this.#cell.announce()
     if (this.#hasWork()) this.#cell.cancel()
-    else this.#cell.wait(this.#removals.waiting ? PARK_HELD_BACK_MS : PARK_MS)
+    else this.#cell.wait(this.#removals.waiting || this.#isReleasing ? PARK_SHORT_MS : PARK_MS)
   }
 
   #hasWork(): boolean {
@@ -282,11 +289,9 @@ class WriterLoop {
     if (nowMs < this.#nextTickMs) return
     this.#nextTickMs = nowMs + TICK_MS
     this.#placement.relax(nowMs)
-    for (const host of this.#hosts.values()) {
-      if (host.failure !== undefined) continue
-      if (host.log.flushOverdue()) host.log.flush()
-      host.log.releaseAhead(IDLE_MS)
-    }
+    for (const { log, failure } of this.#hosts.values()) if (failure === undefined && log.flushOverdue()) log.flush()
+    this.#isReleasing = giveBackRoom(this.#hosts.values())
+    if (this.#isReleasing) this.#nextTickMs = nowMs + PARK_SHORT_MS
   }
 
   // ── mail ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -294,7 +299,7 @@ class WriterLoop {
   #handle(mail: Mail): unknown {
     switch (mail.kind) {
       case 'adopt':
-        return this.#adopt(mail.state)
+        return mail.states.map(state => this.#adopt(state))
       case 'attach':
         return this.#attach(mail.attachment)
       case 'detach-producer':
@@ -339,12 +344,18 @@ class WriterLoop {
     host.acknowledge() // what waited for a flush that is not asked for any more
   }
 
-  #adopt(state: PartitionState): undefined {
+  #adopt(state: PartitionState): ErrorData | undefined {
     invariant(!this.#hosts.has(state.slot), 'a slot holds one partition')
     const { control, segments } = this.#memory
-    const own = { entries: this.#entries, services: this.#services, clock: this.#clock }
+    const own = { entries: this.#entries, services: this.#services, files: this.#files, clock: this.#clock }
     const shared = { control, table: segments, ...own, producerIdExpirationMs: this.#producerIdExpirationMs }
-    this.#hosts.set(state.slot, new PartitionHost(new PartitionLog(state, shared)))
+    try {
+      this.#hosts.set(state.slot, new PartitionHost(new PartitionLog(state, shared)))
+      return undefined
+    } catch (error) {
+      if (error instanceof MillraceError) return toErrorData(error)
+      throw error
+    }
   }
 
   #attach(attachment: ProducerAttachment): undefined {
@@ -454,13 +465,14 @@ class WriterLoop {
   /** Everything that was pushed is appended and flushed; then the answer goes out. */
   #trySettle(): void {
     if (!this.#quiet) return
-    let flushing = false
-    for (const host of this.#hosts.values()) {
-      if (host.failure !== undefined) continue
-      host.log.flush()
-      flushing ||= host.log.busy
+    let flushing = 0
+    for (const { log, failure } of this.#hosts.values()) {
+      if (failure !== undefined) continue
+      log.flush()
+      // Each needs a descriptor until it is answered. The others follow once these are.
+      if (log.busy && ++flushing === this.#files.limit) return
     }
-    if (flushing) return
+    if (flushing > 0) return
     const reply = this.#settle as number
     this.#settle = undefined
     this.#mailbox.answer(reply, undefined)

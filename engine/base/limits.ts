@@ -22,6 +22,13 @@ export const TOPIC_PARTITIONS_MAX = 10_000
 /** Entries of the segment table, over all partitions. 64 bytes each in the control file. */
 export const SEGMENTS_MAX = 65_536
 
+/**
+ * Descriptors of active segments that the writers keep open together, and at most this share of what the process may open:
+ * enough that the busy partitions have theirs, and the service keeps the others.
+ */
+export const OPEN_SEGMENTS_MAX = 4_096
+export const OPEN_SEGMENTS_SHARE = 1 / 4
+
 /** Producers attached at once, over all threads. Every writer polls a ring of each. */
 export const PRODUCERS_MAX = 256
 

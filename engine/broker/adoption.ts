@@ -62,7 +62,7 @@ export async function adoptFolders(
   })
   let hosted: HostedPartition[] = []
   try {
-    hosted = await partitions.open(list, false)
+    hosted = await partitions.open(list, 'crashed')
     const failure = hosted.find(partition => partition.failure !== undefined)?.failure
     if (failure !== undefined) throw failure
     return { topicId, partitions: count, hosted }

@@ -122,7 +122,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
     const deleted = deletedFolders(this.directory)
     if (deleted.length > 0) await this.#threads.runJob({ kind: 'remove-folders', paths: deleted })
     const list = topics.flatMap(topic => this.#toOpen(topic, 0))
-    const hosted = await this.#partitions.open(list, clean)
+    const hosted = await this.#partitions.open(list, clean ? 'clean' : 'crashed')
     for (const partition of hosted) this.#list(partition)
     restoreQueues(this.store.shares, this.memory.control, hosted)
     const checkpointing = new Checkpointing(this.#partitions, this.store)
@@ -212,7 +212,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
   /** Brings new partitions up: all of them, or none. */
   async #bringUp(topic: NamedTopic, from: number): Promise<HostedPartition[]> {
     demandNoRecords(this.directory, topic.topic, from, topic.partitions)
-    const hosted = await this.#partitions.open(this.#toOpen(topic, from), false)
+    const hosted = await this.#partitions.open(this.#toOpen(topic, from), 'new')
     syncDirectory(this.directory) // the new folders, before anything in them is acknowledged
     const failure = hosted.find(partition => partition.failure !== undefined)?.failure
     if (failure === undefined) return hosted
@@ -458,6 +458,9 @@ export class Broker extends EventEmitter<BrokerEvents> {
     await this.#background.settle()
     try {
       await this.#settle()
+    } catch (error) {
+      this.#sound = false
+      throw error
     } finally {
       const closed = await this.#threads.stop()
       try {
@@ -474,6 +477,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
     // Long enough for a slow disk to take all that is dirty.
     const timeoutMs = 10 * this.options.requestTimeoutMs
     const writers = Array.from({ length: this.#threads.writerCount }, (_, writer) => this.#threads.writer(writer))
+    this.#threads.service('flusher').post({ kind: 'settle' })
     await Promise.all(writers.map(writer => writer.request({ kind: 'settle' }, timeoutMs)))
     await this.#threads.service('indexer').request({ kind: 'settle' }, timeoutMs)
   }

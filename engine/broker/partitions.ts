@@ -8,14 +8,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { TopicId } from '../base/brands.ts'
-import {
-  type ErrorData,
-  fileError,
-  fromErrorData,
-  isMillraceError,
-  MillraceError,
-  toErrorData,
-} from '../base/errors.ts'
+import { type ErrorData, fileError, fromErrorData, isMillraceError, MillraceError } from '../base/errors.ts'
 import { invariant } from '../base/invariant.ts'
 import { PARTITIONS_MAX } from '../base/limits.ts'
 import { partitionDirectory } from '../format/file-names.ts'
@@ -24,7 +17,9 @@ import type { RecoverItem } from '../log/jobs.ts'
 import { withEpoch } from '../log/leader-epochs.ts'
 import type { DetachedPartition, LeftOpen } from '../log/mail.ts'
 import type { PartitionLocation } from '../log/partition-reader.ts'
+import type { PartitionState } from '../log/partition-state.ts'
 import type { RecoveryReport, RecoveryResult } from '../log/recovery-types.ts'
+import { SYNC_TOGETHER_MIN } from '../log/sync-files.ts'
 import type { TopicConfig } from '../log/topic-config.ts'
 import { statusOf } from '../memory/append-channel.ts'
 import { type ControlBlock, INDEX_LOCK, SLOT, STATE } from '../memory/control-block.ts'
@@ -37,6 +32,12 @@ import type { Threads } from './threads.ts'
 import type { WorkerLoop } from './worker-loop.ts'
 
 export type { HostedPartition } from './hosted-partition.ts'
+
+/** What a job found in a partition's folder, for its writer to adopt. */
+interface Recovered {
+  readonly partition: HostedPartition
+  readonly result: RecoveryResult
+}
 
 /** A partition to be brought up. */
 export interface PartitionToOpen {
@@ -58,6 +59,8 @@ export interface PartitionEvents {
 
 /** Partitions of one recovery job: enough to share its start, few enough to spread over the threads. */
 const RECOVERY_BATCH = 16
+/** After a clean close, and for new partitions, a job takes so little time for each that starting its thread takes more. */
+const QUICK_BATCH = 1_024
 
 export class Partitions {
   readonly #directory: string
@@ -86,9 +89,10 @@ export class Partitions {
 
   /**
    * Recovers partitions in parallel and gives each to its writer.
-   * @param clean the directory was closed cleanly, so checkpoints may be trusted
+   * @param how after a clean close checkpoints may be trusted; what is new is durable when this resolves
    */
-  async open(list: readonly PartitionToOpen[], clean: boolean): Promise<HostedPartition[]> {
+  async open(list: readonly PartitionToOpen[], how: 'clean' | 'crashed' | 'new'): Promise<HostedPartition[]> {
+    const syncLater = how === 'new' && list.length >= SYNC_TOGETHER_MIN
     const hosted: HostedPartition[] = []
     try {
       for (const item of list) hosted.push(this.#host(item))
@@ -98,17 +102,19 @@ export class Partitions {
     }
     this.#serve(hosted)
     const batches: Promise<void>[] = []
-    for (let from = 0; from < hosted.length; from += RECOVERY_BATCH) {
-      const to = from + RECOVERY_BATCH
+    const batch = how === 'crashed' ? RECOVERY_BATCH : QUICK_BATCH
+    for (let from = 0; from < hosted.length; from += batch) {
+      const to = from + batch
       batches.push(
         this.#recover(
           hosted.slice(from, to),
           list.slice(from, to).map(item => item.checkpoint),
-          clean,
+          { clean: how === 'clean', syncLater },
         ),
       )
     }
     await Promise.all(batches)
+    if (syncLater) await this.#threads.runJob({ kind: 'sync-folders', paths: hosted.map(({ directory }) => directory) })
     return hosted
   }
 
@@ -164,18 +170,22 @@ export class Partitions {
   async #recover(
     hosted: readonly HostedPartition[],
     checkpoints: readonly (PartitionCheckpoint | undefined)[],
-    clean: boolean,
+    { clean, syncLater }: { readonly clean: boolean; readonly syncLater: boolean },
   ): Promise<void> {
     const items = hosted.map((partition, index) => recoverItem(partition, checkpoints[index], clean))
-    const outcomes = await this.#threads.runJob({ kind: 'recover', items })
-    await Promise.all(
-      hosted.map(async (partition, index) => {
-        const outcome = outcomes[index] ?? { error: { code: 'IO_ERROR', details: {} } }
-        if ('result' in outcome) return this.#adoptIfRoom(partition, outcome.result)
+    const asked = syncLater ? items.map(item => ({ ...item, request: { ...item.request, syncLater } })) : items
+    const outcomes = await this.#threads.runJob({ kind: 'recover', items: asked })
+    const recovered: Recovered[] = []
+    for (const [index, partition] of hosted.entries()) {
+      const outcome = outcomes[index] ?? { error: { code: 'IO_ERROR', details: {} } }
+      if ('result' in outcome) recovered.push({ partition, result: outcome.result })
+      else {
         this.#markFailed(partition, outcome.error)
         if (mayPass(outcome.error.code)) this.#recoverLater(partition, items[index] as RecoverItem)
-      }),
-    )
+      }
+    }
+    // One partition with too many segments does not keep the others down.
+    for (const { partition, error } of await this.#adopt(recovered)) this.#markFailed(partition, error)
   }
 
   #recoverLater(partition: HostedPartition, item: RecoverItem): void {
@@ -188,44 +198,38 @@ export class Partitions {
     const [outcome] = await this.#threads.runJob({ kind: 'recover', items: [item] })
     invariant(outcome !== undefined, 'a job answers for each of its items')
     if ('error' in outcome) throw fromErrorData(outcome.error)
-    await this.#adopt(partition, outcome.result)
+    await this.#adoptOne(partition, outcome.result)
   }
 
-  /** One partition with too many segments does not keep the others down. */
-  async #adoptIfRoom(partition: HostedPartition, result: RecoveryResult): Promise<void> {
-    try {
-      await this.#adopt(partition, result)
-    } catch (error) {
-      if (!isMillraceError(error, 'TOO_MANY_SEGMENTS')) throw error
-      this.#markFailed(partition, toErrorData(error))
-    }
+  async #adoptOne(partition: HostedPartition, result: RecoveryResult): Promise<void> {
+    const [refused] = await this.#adopt([{ partition, result }])
+    if (refused !== undefined) throw fromErrorData(refused.error)
   }
 
-  async #adopt(partition: HostedPartition, result: RecoveryResult): Promise<void> {
-    if (partition.truncateTo !== undefined) await this.#forgetTruncation(partition, result)
-    const { slot, slotGeneration, topic, directory, config } = partition
-    const { segments, logStartOffset, logEndOffset, leaderEpoch, producers, reports } = result
-    await this.#threads.writer(partition.writer).request({
-      kind: 'adopt',
-      state: {
-        slot,
-        slotGeneration,
-        topic,
-        partition: partition.partition,
-        directory,
-        config,
-        segments,
-        logStartOffset,
-        logEndOffset,
-        leaderEpoch,
-        cleanedOffset: partition.cleanedOffset,
-        producers,
-      },
+  /** Gives partitions to their writers, with one mail to each. Returns those that were refused: TOO_MANY_SEGMENTS. */
+  async #adopt(recovered: readonly Recovered[]): Promise<{ partition: HostedPartition; error: ErrorData }[]> {
+    const cut = recovered.filter(({ partition }) => partition.truncateTo !== undefined)
+    await Promise.all(cut.map(({ partition, result }) => this.#forgetTruncation(partition, result)))
+    const byWriter = Map.groupBy(recovered, ({ partition }) => partition.writer)
+    const refused: { partition: HostedPartition; error: ErrorData }[] = []
+    const mails = [...byWriter].map(async ([writer, mine]) => {
+      const states = mine.map(stateOf)
+      const errors = await this.#threads.writer(writer).request<(ErrorData | undefined)[]>({ kind: 'adopt', states })
+      for (const [index, { partition, result }] of mine.entries()) {
+        const error = errors[index]
+        if (error !== undefined) refused.push({ partition, error })
+        else this.#adopted(partition, result)
+      }
     })
+    await Promise.all(mails)
+    return refused
+  }
+
+  #adopted(partition: HostedPartition, { logEndOffset, epochs, reports }: RecoveryResult): void {
     partition.failure = undefined
-    partition.epochs = result.epochs
+    partition.epochs = epochs
     partition.cleanedOffset = Math.min(partition.cleanedOffset, logEndOffset)
-    this.#memory.markDirty(slot)
+    this.#memory.markDirty(partition.slot)
     this.#events.recovered(partition, reports, logEndOffset)
   }
 
@@ -302,7 +306,7 @@ export class Partitions {
     const attempt = async (): Promise<void> => {
       this.#serve([partition])
       try {
-        await this.#adopt(partition, await this.#threads.runJob({ kind: 'repair', item }))
+        await this.#adoptOne(partition, await this.#threads.runJob({ kind: 'repair', item }))
       } catch (error) {
         throw new MillraceError('FLUSH_FAILED', { flushedOffset }, error)
       }
@@ -382,7 +386,7 @@ export class Partitions {
     if (this.#threads.writer(writer).ended) await this.#replaceWriter(writer)
     const waiting = this.#ofWriter(writer).filter(({ failure }) => failure?.code === 'WRITER_CRASHED')
     const checkpoints = waiting.map(({ slot }) => checkpointOf(this.#memory.control, slot))
-    await this.#recover(waiting, checkpoints, false)
+    await this.#recover(waiting, checkpoints, { clean: false, syncLater: false })
   }
 
   #ofWriter(writer: number): HostedPartition[] {
@@ -429,5 +433,12 @@ function takeLeftOpen(control: ControlBlock, slot: number): LeftOpen | undefined
   const address = control.get(slot, SLOT.activeAddress)
   control.set(slot, SLOT.activeFd, 0)
   control.set(slot, SLOT.activeAddress, 0)
-  return fd >= 0 && address !== 0 ? { fd, address, mappedBytes: control.get(slot, SLOT.activeMappedBytes) } : undefined
+  return address !== 0 ? { fd, address, mappedBytes: control.get(slot, SLOT.activeMappedBytes) } : undefined
+}
+
+function stateOf({ partition, result }: Recovered): PartitionState {
+  const { slot, slotGeneration, topic, directory, config, cleanedOffset } = partition
+  const { segments, logStartOffset, logEndOffset, leaderEpoch, producers } = result
+  const place = { slot, slotGeneration, topic, partition: partition.partition, directory, config }
+  return { ...place, segments, logStartOffset, logEndOffset, leaderEpoch, cleanedOffset, producers }
 }

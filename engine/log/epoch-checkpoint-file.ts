@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileError } from '../base/errors.ts'
 import { type EpochEntry, formatEpochCheckpoint, parseEpochCheckpoint } from '../format/leader-epoch-checkpoint.ts'
-import { replaceFile } from './recovery-files.ts'
+import { replaceFile, writeFile } from './recovery-files.ts'
 
 export type { EpochEntry } from '../format/leader-epoch-checkpoint.ts'
 
@@ -40,4 +40,9 @@ export function readEpochCheckpoint(directory: string): EpochCheckpoint {
  */
 export function writeEpochCheckpoint(directory: string, entries: readonly EpochEntry[]): void {
   replaceFile(join(directory, EPOCH_CHECKPOINT_NAME), Buffer.from(formatEpochCheckpoint(entries)))
+}
+
+/** Writes the entries of a log that is new, for the caller to make durable. @throws DISK_FULL, IO_ERROR */
+export function writeFirstEpoch(directory: string, entries: readonly EpochEntry[]): void {
+  writeFile(join(directory, EPOCH_CHECKPOINT_NAME), Buffer.from(formatEpochCheckpoint(entries)))
 }

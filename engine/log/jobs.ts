@@ -35,6 +35,7 @@ export type JobRequest =
   | { readonly kind: 'remove-folders'; readonly paths: readonly string[] }
   /** Looks at folders that something else wrote; the first that cannot be taken in is what is told. */
   | { readonly kind: 'inspect'; readonly directories: readonly string[] }
+  | { readonly kind: 'sync-folders'; readonly paths: readonly string[] }
   | { readonly kind: 'compact'; readonly request: CompactionRequest }
   /** After compacted segments were swapped in; `refused` are the base offsets of those that were not. */
   | { readonly kind: 'sweep'; readonly directory: string; readonly refused: readonly number[] }
@@ -44,6 +45,7 @@ export interface JobResult {
   repair: RecoveryResult
   'remove-folders': undefined
   inspect: { readonly result: readonly ForeignLog[] } | { readonly error: ErrorData }
+  'sync-folders': undefined
   compact: { readonly result: CompactionResult } | { readonly error: ErrorData }
   sweep: undefined
 }

@@ -35,14 +35,16 @@ export interface ServedPartition {
 
 /** What a writer that died had open: the flusher closes and unmaps it. */
 export interface LeftOpen {
+  /** -1 when it rested. */
   readonly fd: number
   readonly address: number
   readonly mappedBytes: number
 }
 
 export type Mail = Asked &
+  /** Answers with an error, or none, for each of them. */
   (
-    | { readonly kind: 'adopt'; readonly state: PartitionState }
+    | { readonly kind: 'adopt'; readonly states: readonly PartitionState[] }
     | { readonly kind: 'serve'; readonly partitions: readonly ServedPartition[] }
     /** Writer: stop and describe the partition. Services: forget it. */
     | { readonly kind: 'detach'; readonly slot: number; readonly cut: boolean }
@@ -71,7 +73,10 @@ export type Mail = Asked &
       }
     /** Writer: end as if by a crash, because a service died with an order of this writer in its hands. */
     | { readonly kind: 'abandon'; readonly service: string }
-    /** Writer: drain, flush everything, then answer. Indexer: index everything, close the files, then answer. */
+    /**
+     * Writer: drain, flush everything, then answer. Flusher: flush together what comes from now on. Indexer: index everything,
+     * close the files, then answer.
+     */
     | { readonly kind: 'settle' }
   )
 

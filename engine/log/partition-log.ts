@@ -18,6 +18,7 @@ import type { Region } from '../format/region.ts'
 import { type ControlBlock, SLOT, STATE } from '../memory/control-block.ts'
 import { SEGMENT, type SegmentEntries, type SegmentTable } from '../memory/segment-table.ts'
 import { ActiveSegment } from './active-segment.ts'
+import type { OpenFiles } from './open-files.ts'
 import type { PartitionState } from './partition-state.ts'
 import { hasProducer, ProducerStates } from './producer-state.ts'
 import { emptySegmentInfo, type SegmentInfo } from './recovery-types.ts'
@@ -32,6 +33,7 @@ export interface LogShared {
   readonly table: SegmentTable
   readonly entries: SegmentEntries
   readonly services: LogServices
+  readonly files: OpenFiles
   readonly clock: Clock
   /** `producer.id.expiration.ms`. */
   readonly producerIdExpirationMs: number
@@ -175,12 +177,13 @@ export class PartitionLog {
   #hasRoom(segment: ActiveSegment, bytes: number): boolean {
     if (!segment.isOpen) {
       segment.open(false)
-      this.#publishActive(segment)
+      segment.publish()
     }
+    segment.demandFile() // now that it may still fail
     const room = segment.sizeBytes + bytes <= segment.allocatedBytes
-    if ((!room || segment.wantsMore) && !segment.allocationPending) {
+    if ((!room || segment.wantsMore(bytes)) && !segment.allocationPending) {
       const from = segment.allocatedBytes
-      segment.requestedBytes = segment.nextAllocation(bytes)
+      segment.requestedBytes = segment.nextAllocation(bytes, this.#shared.clock.monotonicMs())
       this.#shared.services.allocate(
         this.slot,
         segment.fd,
@@ -197,10 +200,9 @@ export class PartitionLog {
     failpoint('append-before-copy')
     stampBatch(source.view, at, this.logEndOffset, this.leaderEpoch)
     if (this.config.logAppendTime) stampLogAppendTime(source, at, this.#shared.clock.nowMs())
-    const target = segment.region.bytes
-    if (failpointDue('append-torn-copy')) target.set(source.bytes.subarray(at, at + (bytes >>> 1)), segment.sizeBytes)
+    if (failpointDue('append-torn-copy')) segment.copyIn(source.bytes.subarray(at, at + (bytes >>> 1)))
     failpoint('append-torn-copy')
-    target.set(source.bytes.subarray(at, at + bytes), segment.sizeBytes)
+    segment.copyIn(source.bytes.subarray(at, at + bytes))
     segment.sizeBytes += bytes
   }
 
@@ -245,6 +247,7 @@ export class PartitionLog {
     const { control, services, table } = this.#shared
     const old = this.#active
     invariant(old.sizeBytes > 0, 'an empty segment is not rolled')
+    if (old.isOpen) old.keepFile()
     failpoint('roll-before-create')
     const info = emptySegmentInfo(this.logEndOffset)
     control.beginChange(this.slot)
@@ -262,7 +265,7 @@ export class PartitionLog {
       control.endChange(this.slot)
     }
     failpoint('roll-after-create')
-    this.#publishActive(this.#active)
+    this.#active.publish()
     services.snapshot(this.slot, this.directory, this.logEndOffset, this.producers.entries())
     table.set(old.entry, SEGMENT.sizeBytes, old.sizeBytes)
     const endOffset = this.logEndOffset
@@ -273,23 +276,12 @@ export class PartitionLog {
 
   /** An empty segment from before `segment.bytes` was raised is opened anew. False while an allocation in it is under way. */
   #enlarge(): boolean {
-    const { control } = this.#shared
     const old = this.#active
     invariant(old.sizeBytes === 0, 'a batch that fits a segment fits an empty one')
     if (old.allocationPending) return false
-    control.set(this.slot, SLOT.activeFd, 0)
-    control.set(this.slot, SLOT.activeAddress, 0)
     old.close(true)
     this.#active = this.#activeFrom(emptySegmentInfo(old.baseOffset), old.entry)
     return true
-  }
-
-  /** What the broker closes and unmaps when this thread dies. */
-  #publishActive(segment: ActiveSegment): void {
-    const { control } = this.#shared
-    control.set(this.slot, SLOT.activeFd, segment.fd + 1)
-    control.set(this.slot, SLOT.activeMappedBytes, segment.mappedBytes)
-    control.set(this.slot, SLOT.activeAddress, segment.address)
   }
 
   #seal(segment: ActiveSegment, endOffset: number): void {
@@ -299,7 +291,9 @@ export class PartitionLog {
   }
 
   #activeFrom(info: SegmentInfo, entry: number): ActiveSegment {
-    return new ActiveSegment(this.directory, info, entry, this.config.segmentBytes, this.#shared.clock.nowMs())
+    const { slot, directory, config } = this
+    const { control, files, clock } = this.#shared
+    return new ActiveSegment({ slot, directory, entry, control, files }, info, config.segmentBytes, clock.nowMs())
   }
 
   /** Takes segments off the head and orders their files removed; none while the indexer is at work in this partition. */
@@ -372,8 +366,9 @@ export class PartitionLog {
     return this.logEndOffset - this.flushedOffset >= config.flushMessages || this.flushOverdue()
   }
 
-  /** True when `flush.ms` has passed since the last flush and there is something to flush. */
+  /** True when `flush.ms` has passed since the last flush and there is something to flush; or a flush would fail and tell. */
   flushOverdue(): boolean {
+    if (this.#active.isLost) return true
     const { flushMs } = this.config
     if (flushMs === Number.MAX_SAFE_INTEGER || this.logEndOffset === this.flushedOffset) return false
     return this.#shared.clock.monotonicMs() - this.#flushedAtMs >= flushMs
@@ -383,6 +378,7 @@ export class PartitionLog {
   flush(): void {
     if (this.flushTarget !== -1 || this.logEndOffset === this.flushedOffset || !this.#active.isOpen) return
     if (this.#held !== undefined) return // the closed segment is sealed first, else its records would count as flushed
+    this.#active.beginFlush()
     this.flushTarget = this.logEndOffset
     this.#flushBase = this.#active.baseOffset
     this.#shared.services.flush(this.slot, this.#active.fd, this.flushTarget, this.#active.baseOffset)
@@ -401,6 +397,7 @@ export class PartitionLog {
   /** The flusher answered: everything below `offset` is durable, or it failed and nothing new is. */
   flushed(offset: number, ok: boolean): void {
     this.flushTarget = -1
+    this.#active.endFlush(ok) // nothing to one that is newer than the flush
     if (!ok || this.#failed) return
     this.#flushedAtMs = this.#shared.clock.monotonicMs()
     this.#advanceFlushed(offset)
@@ -445,11 +442,13 @@ export class PartitionLog {
     if (this.#flushDue()) this.flush()
   }
 
-  /** What an idle partition holds ahead of its tail is given back. */
-  releaseAhead(idleMs: number): void {
+  /** What an idle partition holds ahead of its tail is given back. True when there was something. @throws IO_ERROR */
+  releaseAhead(idleMs: number): boolean {
     const segment = this.#active
-    if (segment.allocationPending || segment.allocatedBytes === segment.sizeBytes || !segment.isOpen) return
-    if (this.#shared.clock.monotonicMs() - segment.lastAppendMs >= idleMs) segment.releaseAhead()
+    if (segment.allocationPending || !segment.holdsAhead) return false
+    if (this.#shared.clock.monotonicMs() - segment.lastAppendMs < idleMs) return false
+    segment.releaseAhead()
+    return true
   }
 
   /** Appends under a higher leader epoch from now on. Returns where it begins. @throws INVALID_ARGUMENT */
@@ -484,8 +483,6 @@ export class PartitionLog {
     const { control } = this.#shared
     control.beginChange(this.slot)
     control.set(this.slot, SLOT.state, STATE.closing)
-    control.set(this.slot, SLOT.activeFd, 0)
-    control.set(this.slot, SLOT.activeAddress, 0)
     this.#segments.clear()
     control.endChange(this.slot)
     this.#active.close(cut)

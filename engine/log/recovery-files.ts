@@ -16,12 +16,12 @@ import {
   statSync,
   writeSync,
 } from 'node:fs'
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileError, MillraceError } from '../base/errors.ts'
 import { failpoint } from '../base/failpoints.ts'
 import { MIB } from '../base/limits.ts'
 import { parseSegmentFileName } from '../format/file-names.ts'
-import { punchHole } from '../memory/libc.ts'
+import { punchHole, syncFileSystem } from '../memory/libc.ts'
 
 /** Ends the name of a file that is to replace the one without it. Found by recovery, it is what a crash left half-done. */
 export const REPAIR_SUFFIX = '.repair'
@@ -112,6 +112,21 @@ export function replaceFile(path: string, bytes: Uint8Array): void {
   })
   renameFile(temporary, path)
   syncDirectory(dirname(path))
+}
+
+/** Writes a file that is durable once somebody syncs it. */
+export function writeFile(path: string, bytes: Uint8Array): void {
+  withFile(path, 'w', fd => writeAll(fd, bytes))
+}
+
+/** Makes folders and the files in them durable, at one go where the system can. @throws DIRECTORY_NOT_FOUND, IO_ERROR */
+export function syncFolders(folders: readonly string[]): void {
+  const [first] = folders
+  if (first === undefined || withFile(first, 'r', syncFileSystem)) return
+  for (const folder of folders) {
+    for (const name of listDirectory(folder)) withFile(join(folder, name), 'r', fsyncSync)
+    syncDirectory(folder)
+  }
 }
 
 /**

@@ -45,6 +45,8 @@ export interface RecoveryRequest {
   readonly producers?: number
   /** The topic is, or ever was, compacted, so that offsets may be missing. Default false: a gap above the recovery point is damage. */
   readonly compacted?: boolean
+  /** Where the folder holds no log yet, what is made in it is left for the caller to make durable. Default false. */
+  readonly syncLater?: boolean
 }
 
 /** Something that was not as it should be, and what was done about it. */

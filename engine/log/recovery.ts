@@ -112,7 +112,7 @@ class PartitionRecovery {
     this.#ensureActive()
     const last = this.#segments.at(-1) as SegmentInfo
     removeSnapshotsAbove(this.#directory, last.nextOffset)
-    syncDirectory(this.#directory)
+    if (!(files.length === 0 && this.#request.syncLater === true)) syncDirectory(this.#directory)
     return this.#result(this.#segments, this.#recoverEpochs(), undefined)
   }
 

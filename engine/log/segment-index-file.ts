@@ -30,6 +30,8 @@ export class SegmentIndexFile {
   /** The most entries that may have been published. */
   #peakCount = 0
   #mapping: Mapping | undefined
+  /** What of the mapping is in view: all of it for large indexes only, since a window counts as so much garbage. */
+  #window: Region | undefined
   #allocatedBytes = 0
   #changed = false
 
@@ -59,15 +61,18 @@ export class SegmentIndexFile {
   roomForOne(): Region {
     const neededBytes = (this.#count + 1) * this.#entryBytes
     if (this.#mapping === undefined || this.#mapping.bytes < neededBytes) this.#map(neededBytes)
-    const { region, bytes } = this.#mapping as Mapping
+    const mapping = this.#mapping as Mapping
+    const { bytes } = mapping
     if (this.#allocatedBytes < neededBytes) {
       const stepBytes = Math.min(Math.max(this.#allocatedBytes, PAGE_BYTES), STEP_BYTES_MAX)
       const end = Math.min(Math.max(neededBytes, this.#allocatedBytes + stepBytes), bytes)
       withFile(this.#target, 'r+', fd => allocate(fd, this.#allocatedBytes, end - this.#allocatedBytes))
       this.#allocatedBytes = end
     }
+    if (this.#window === undefined || this.#window.length < neededBytes)
+      this.#window = mapping.window(0, this.#allocatedBytes > STEP_BYTES_MAX ? bytes : this.#allocatedBytes)
     this.#changed = true
-    return region
+    return this.#window
   }
 
   #map(neededBytes: number): void {
@@ -94,18 +99,18 @@ export class SegmentIndexFile {
     throw new MillraceError('CORRUPT_INDEX', { path: this.#target, entries: end, missingBytes: bytes.length - found })
   }
 
-  /** Cuts the file to its entries, makes it durable and unmaps it. @throws DISK_FULL, IO_ERROR */
-  seal(): void {
+  /** Cuts the file to its entries, makes it durable unless the caller does, and unmaps it. @throws DISK_FULL, IO_ERROR */
+  seal(sync: boolean): void {
     const bytes = this.#count * this.#entryBytes
     const peakBytes = this.#peakCount * this.#entryBytes
     if (this.#target !== this.#path) {
-      withFile(this.#target, 'a', fd => cut(fd, bytes))
+      withFile(this.#target, 'a', fd => cut(fd, bytes, true))
       renameFile(this.#target, this.#path)
     } else if (pageCeil(peakBytes) > pageCeil(bytes)) {
       replaceFile(this.#path, this.read().bytes)
       this.#peakCount = this.#count
     } else if (this.#changed || fileBytes(this.#path) !== bytes) {
-      withFile(this.#target, 'a', fd => cut(fd, bytes))
+      withFile(this.#target, 'a', fd => cut(fd, bytes, sync))
     }
     this.#changed = false
     this.release()
@@ -114,10 +119,11 @@ export class SegmentIndexFile {
   release(): void {
     this.#mapping?.release()
     this.#mapping = undefined
+    this.#window = undefined
   }
 }
 
-function cut(fd: number, bytes: number): void {
+function cut(fd: number, bytes: number, sync: boolean): void {
   ftruncateSync(fd, bytes)
-  fdatasyncSync(fd)
+  if (sync) fdatasyncSync(fd)
 }

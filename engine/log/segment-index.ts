@@ -201,14 +201,15 @@ export class SegmentIndexWriter {
 
   /**
    * The segment is closed: adds the largest timestamp, cuts both files to their entries, makes them durable and unmaps them.
+   * @param sync false leaves it to the caller to make them durable
    * @returns the final counts
    * @throws DISK_FULL, IO_ERROR; it may be called again
    */
-  finish(): IndexCounts {
+  finish(sync = true): IndexCounts {
     if (this.#maxTimestamp > this.#lastEntryTimestamp) this.#addTimeEntry(this.#times.roomForOne())
     // The time index first: recovery can tell that an offset index is incomplete, and so that both may be, from the log alone.
-    this.#times.seal()
-    this.#offsets.seal()
+    this.#times.seal(sync)
+    this.#offsets.seal(sync)
     this.#finished = true
     return this.counts
   }

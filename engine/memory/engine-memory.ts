@@ -51,7 +51,8 @@ const DIRTY = MAIL + THREADS_MAX
 const DIRTY_WORDS = PARTITIONS_MAX / 32
 const WAITERS = DIRTY + DIRTY_WORDS
 const ARRIVALS = WAITERS + PARTITIONS_MAX
-const WORDS = ARRIVALS + PARTITIONS_MAX
+const INDEXER_WAITS = ARRIVALS + PARTITIONS_MAX
+const WORDS = INDEXER_WAITS + 1
 
 /** What is posted to another thread so that it can look at the same memory. */
 export interface EngineMemoryHandle {
@@ -240,7 +241,16 @@ export class EngineMemory {
     const bit = 1 << (slot & 31)
     const word = DIRTY + (slot >>> 5)
     if ((Atomics.load(this.#words, word) & bit) !== 0) return
-    if ((Atomics.or(this.#words, word, bit) & bit) === 0) this.#indexerCell.wake()
+    if ((Atomics.or(this.#words, word, bit) & bit) === 0 && Atomics.load(this.#words, INDEXER_WAITS) === 0)
+      this.#indexerCell.wake()
+  }
+
+  /**
+   * The indexer has bits to see to and waits for its next turn: further ones do not wake it, for nothing, thousands of times. It
+   * says that it does not wait any more before it looks for bits.
+   */
+  set indexerWaits(isWaiting: boolean) {
+    Atomics.store(this.#words, INDEXER_WAITS, isWaiting ? 1 : 0)
   }
 
   /** Takes the set bits of one word of 32 slots; `group` runs from 0 to `dirtyGroups - 1`. */

@@ -121,6 +121,16 @@ export class Mapping {
     return this.#region
   }
 
+  /**
+   * A window of the owner onto `[at, at + length)`, gone with the mapping. V8 counts all of a window as memory that
+   * garbage might hold, and collects the heap for some tens of MiB of it: so windows are about as large as what is done in them.
+   */
+  window(at: number, length: number): Region {
+    const { released, address, bytes } = this.#counts
+    invariant(!released && at >= 0 && at + length <= bytes, 'a window lies inside its mapping')
+    return new Region(viewOf(address + BigInt(at), length))
+  }
+
   /** A window onto `[at, at + length)` that keeps the mapping alive for as long as it is referenced. */
   lend(at: number, length: number): ArrayBuffer {
     const counts = this.#counts

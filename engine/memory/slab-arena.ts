@@ -29,12 +29,15 @@ export class SlabArena {
   readonly region: Region
   readonly slabBytes: number
   readonly slabCount: number
+  /** Slabs below it are given out, at most `slabCount`. The producer raises it when it needs more memory. */
+  limit: number
   readonly #states: Int32Array
   #next = 0
 
   constructor(handle: SlabArenaHandle) {
     this.slabBytes = handle.slabBytes
     this.slabCount = handle.slabCount
+    this.limit = handle.slabCount
     this.region = foreignRegion(handle.address, handle.slabBytes * handle.slabCount)
     this.#states = new Int32Array(handle.states)
     invariant(this.#states.length >= handle.slabCount, 'every slab has a state')
@@ -50,27 +53,21 @@ export class SlabArena {
    * @returns the index of the first, -1 when there is no such run
    */
   take(count: number, id: number): number {
-    if (count === 1) return this.#takeOne(id)
+    const { limit } = this
     let run = 0
-    for (let slab = 0; slab < this.slabCount; slab++) {
+    let slab = this.#next < limit ? this.#next : 0
+    // Once round, and as far again as a run may reach that lies across the place where the search began.
+    for (let tried = 0; tried < limit + count - 1; tried++) {
+      if (slab === limit) {
+        slab = 0
+        run = 0 // no run goes round the end
+      }
       run = Atomics.load(this.#states, slab) === FREE ? run + 1 : 0
-      if (run === count) {
-        const first = slab - count + 1
-        for (let taken = first; taken <= slab; taken++) Atomics.store(this.#states, taken, id)
-        return first
-      }
-    }
-    return -1
-  }
-
-  #takeOne(id: number): number {
-    for (let tried = 0; tried < this.slabCount; tried++) {
-      const slab = this.#next
-      this.#next = slab + 1 === this.slabCount ? 0 : slab + 1
-      if (Atomics.load(this.#states, slab) === FREE) {
-        Atomics.store(this.#states, slab, id)
-        return slab
-      }
+      slab += 1
+      if (run < count) continue
+      this.#next = slab
+      for (let taken = slab - count; taken < slab; taken++) Atomics.store(this.#states, taken, id)
+      return slab - count
     }
     return -1
   }
@@ -85,9 +82,12 @@ export class SlabArena {
     for (let slab = first; slab < first + count; slab++) Atomics.compareExchange(this.#states, slab, id, FREE)
   }
 
-  get freeCount(): number {
+  /** Free slabs below the limit; stops counting at `enough`. */
+  freeCount(enough = this.limit): number {
     let count = 0
-    for (let slab = 0; slab < this.slabCount; slab++) if (Atomics.load(this.#states, slab) === FREE) count += 1
+    for (let slab = 0; slab < this.limit && count < enough; slab++) {
+      if (Atomics.load(this.#states, slab) === FREE) count += 1
+    }
     return count
   }
 }

@@ -44,13 +44,13 @@ describe('docs/API.md', () => {
 
   test('the options of a producer, their defaults and ranges are those of the code', () => {
     const { core, acks, lingerMs } = resolveProducerOptions({})
-    const { slabBytes, slabCount, codec, deliveryTimeoutMs, idempotent } = core
+    const { batchBytes, usualBytes, bufferBytes, codec, deliveryTimeoutMs, idempotent } = core
     const documented = new Map(namedTable(text, 'producer-options').map(row => [row[0], row]))
     const defaults = {
       acks: `'${acks}'`,
       lingerMs: String(lingerMs),
-      batchBytes: String(slabBytes),
-      bufferBytes: `${slabCount} × batchBytes`,
+      batchBytes: String(batchBytes),
+      bufferBytes: `${usualBytes / batchBytes} × batchBytes, up to ${bufferBytes} for many partitions`,
       compression: `'${codec}'`,
       deliveryTimeoutMs: String(deliveryTimeoutMs),
       idempotent: String(idempotent),
@@ -60,7 +60,7 @@ describe('docs/API.md', () => {
     for (const [option, , range] of documented.values()) {
       const [, least, most] = /^(\d+|batchBytes) to (\d+)$/.exec(range as string) ?? []
       if (most === undefined) continue
-      const [min, max] = [least === 'batchBytes' ? slabBytes : Number(least), Number(most)]
+      const [min, max] = [least === 'batchBytes' ? batchBytes : Number(least), Number(most)]
       // The default buffer of the largest batches would be too large.
       const buffer = option === 'batchBytes' ? { bufferBytes: 2 ** 30 } : {}
       const resolve = (value: number): unknown => resolveProducerOptions({ ...buffer, [option as string]: value })

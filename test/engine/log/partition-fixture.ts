@@ -11,6 +11,7 @@ import { segmentFileName } from '../../../engine/format/file-names.ts'
 import type { ProducerSnapshotEntry } from '../../../engine/format/producer-snapshot.ts'
 import { batchBytes, encodeBatch, type RecordInput } from '../../../engine/format/record-batch.ts'
 import { Region } from '../../../engine/format/region.ts'
+import { OpenFiles } from '../../../engine/log/open-files.ts'
 import { type AppendOutcome, PartitionLog } from '../../../engine/log/partition-log.ts'
 import { PartitionReader } from '../../../engine/log/partition-reader.ts'
 import type { PartitionState } from '../../../engine/log/partition-state.ts'
@@ -132,6 +133,8 @@ export interface FixtureOptions {
   readonly inline?: boolean
   readonly leaderEpoch?: number
   readonly baseOffset?: number
+  /** Default: one descriptor, for this partition alone. */
+  readonly files?: OpenFiles
 }
 
 /** A view of a gigabyte takes a garbage collection. */
@@ -158,11 +161,13 @@ export class PartitionFixture {
   readonly services: TestServices
   readonly entries: SegmentEntries
   readonly batches: ModelBatch[] = []
+  readonly files: OpenFiles
   log: PartitionLog
 
   constructor(directory: string, options: FixtureOptions = {}) {
     const { config = {}, inline = true, leaderEpoch = 0, baseOffset = 0 } = options
     this.directory = join(directory, 't-0')
+    this.files = options.files ?? new OpenFiles(1)
     mkdirSync(this.directory)
     this.memory.control.clear(this.slot)
     this.services = new TestServices(this.directory, inline)
@@ -182,7 +187,7 @@ export class PartitionFixture {
       Partial<Pick<PartitionState, 'producers'>>,
   ): PartitionLog {
     const slotGeneration = this.word('slotGeneration')
-    const { directory, memory, services, entries, clock, slot } = this
+    const { directory, memory, services, entries, files, clock, slot } = this
     const identity = { slot, slotGeneration, topic: 't', partition: 0, directory, config }
     // Recovery leaves a file for every segment.
     for (const { baseOffset } of state.segments) writeFileSync(this.logPath(baseOffset), '', { flag: 'a' })
@@ -191,6 +196,7 @@ export class PartitionFixture {
       table: memory.segments,
       entries,
       services,
+      files,
       clock,
       producerIdExpirationMs: EXPIRATION_MS,
     }

@@ -114,7 +114,7 @@ describe('room', () => {
     const producer = new TestProducer(1)
     for (let i = 0; i < 3; i++) producer.append(started.host, [record(), record()])
     expect(producer.completions()).toEqual([])
-    expect(producer.arena.freeCount).toBe(SLAB_COUNT - 3)
+    expect(producer.arena.freeCount()).toBe(SLAB_COUNT - 3)
     expect(started.host.idle).toBe(false)
     pump(started)
     expect(summary(producer)).toEqual([
@@ -122,7 +122,7 @@ describe('room', () => {
       [2, 'ok', 2],
       [3, 'ok', 4],
     ])
-    expect(producer.arena.freeCount).toBe(SLAB_COUNT)
+    expect(producer.arena.freeCount()).toBe(SLAB_COUNT)
     expect(started.host.idle).toBe(true)
   })
 
@@ -134,7 +134,7 @@ describe('room', () => {
     started.fixture.log.allocated(0, true) // the janitor could not
     started.host.refuseWaiting('DISK_FULL')
     expect(summary(producer)).toEqual([[1, 'DISK_FULL', -1]])
-    expect(producer.arena.freeCount).toBe(SLAB_COUNT)
+    expect(producer.arena.freeCount()).toBe(SLAB_COUNT)
     producer.append(started.host, [record()])
     pump(started)
     expect(summary(producer)).toEqual([[2, 'ok', 0]])
@@ -149,7 +149,7 @@ describe('acknowledgement', () => {
     pump(started, 'janitor')
     producer.append(started.host, [record()])
     producer.append(started.host, [record()])
-    expect(producer.arena.freeCount).toBe(SLAB_COUNT)
+    expect(producer.arena.freeCount()).toBe(SLAB_COUNT)
     expect(producer.completions()).toEqual([])
     started.fixture.services.answer('flusher') // it was ordered with the first
     started.host.acknowledge()
@@ -177,7 +177,7 @@ describe('acknowledgement', () => {
       [2, 'FLUSH_FAILED', -1],
     ])
     expect(started.host.idle).toBe(true)
-    expect(producer.arena.freeCount).toBe(SLAB_COUNT)
+    expect(producer.arena.freeCount()).toBe(SLAB_COUNT)
   })
 })
 
@@ -187,7 +187,7 @@ describe('refusals', () => {
     const producer = new TestProducer(1)
     producer.append(started.host, [record('x'.repeat(2_000))])
     expect(producer.completions()).toEqual([{ id: 1, code: 'RECORD_TOO_LARGE', baseOffset: -1, detail: 1_000 }])
-    expect(producer.arena.freeCount).toBe(SLAB_COUNT)
+    expect(producer.arena.freeCount()).toBe(SLAB_COUNT)
   })
 
   test('an error that is none of ours stops the partition', () => {
@@ -240,7 +240,7 @@ describe('bytes from outside', () => {
     expect(requested?.error).toBe(undefined)
     expect(summary(producer)).toEqual([[1, 'CORRUPT_BATCH', -1]])
     expect(started.fixture.log.logEndOffset).toBe(0)
-    expect(producer.arena.freeCount).toBe(SLAB_COUNT)
+    expect(producer.arena.freeCount()).toBe(SLAB_COUNT)
   })
 
   test.for<[string, BatchOptions]>([
@@ -315,7 +315,7 @@ test('random requests of two producers: one completion each, in order, with the 
   collect()
   expect(answered, `MILLRACE_SEED=${random.seed}`).toEqual(asked)
   expect(started.fixture.log.logEndOffset).toBe(records)
-  expect(producers.map(({ arena }) => arena.freeCount)).toEqual([SLAB_COUNT, SLAB_COUNT])
+  expect(producers.map(({ arena }) => arena.freeCount())).toEqual([SLAB_COUNT, SLAB_COUNT])
   expect(started.host.idle).toBe(true)
 })
 
@@ -337,7 +337,7 @@ describe('idempotent producers', () => {
       ['ok', 6],
     ])
     expect(started.fixture.log.logEndOffset).toBe(8)
-    expect(producer.arena.freeCount).toBe(SLAB_COUNT)
+    expect(producer.arena.freeCount()).toBe(SLAB_COUNT)
   })
 
   test('what does not continue is refused, and nothing changes', () => {
@@ -358,7 +358,7 @@ describe('idempotent producers', () => {
       ['ok', 2],
       ['INVALID_RECORD', -1],
     ])
-    expect(producer.arena.freeCount).toBe(SLAB_COUNT)
+    expect(producer.arena.freeCount()).toBe(SLAB_COUNT)
   })
 
   test('transactions are refused, whoever encoded the batch', () => {
