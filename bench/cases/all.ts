@@ -9,6 +9,7 @@ import { groupConsumeCases } from './group-consume.ts'
 import { latencyCases } from './latency.ts'
 import { lookupCases } from './lookup.ts'
 import { memoryCases } from './memory.ts'
+import { partitionCases } from './partitions.ts'
 import { queueCases } from './queue.ts'
 import { readCases } from './read.ts'
 import { recoveryCases } from './recovery.ts'
@@ -27,5 +28,6 @@ export const engineCases: BenchCase[] = [
   ...compactCases,
   ...queueCases,
   ...groupCases,
+  ...partitionCases,
   ...memoryCases,
 ]
