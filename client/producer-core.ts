@@ -8,39 +8,20 @@
  * beyond that stay here, bounded by the slabs they lie in.
  */
 import { type ErrorCode, MillraceError } from '../engine/base/errors.ts'
-import { KIB } from '../engine/base/limits.ts'
+import { type AppendHandler, AppendPort } from '../engine/broker/append-port.ts'
 import type { ClientLink } from '../engine/broker/client-link.ts'
 import type { ClientPartition } from '../engine/broker/topic-metadata.ts'
 import type { Codec } from '../engine/format/compression.ts'
 import { BatchEncoder, type BatchOptions } from '../engine/format/record-batch.ts'
 import { hasProducer } from '../engine/log/producer-state.ts'
-import {
-  CHANNEL_CAPACITY,
-  COMPLETION,
-  ERROR_CODES,
-  ProducerEnd,
-  REQUEST,
-  REQUEST_FLAG,
-  statusOf,
-} from '../engine/memory/append-channel.ts'
-import { currentCpu } from '../engine/memory/libc.ts'
-import { Mapping } from '../engine/memory/mapping.ts'
-import { SlabArena } from '../engine/memory/slab-arena.ts'
-import { WAKE_CELL_BYTES, WakeCell } from '../engine/memory/wake-cell.ts'
+import { ERROR_CODES, REQUEST_FLAG, statusOf } from '../engine/memory/append-channel.ts'
+import type { SlabArena } from '../engine/memory/slab-arena.ts'
+import type { WakeCell } from '../engine/memory/wake-cell.ts'
 import { Batch, deliver } from './batch.ts'
 import { BatchBudget, type BudgetOptions } from './batch-budget.ts'
 import { Idempotence, type Place, putBack, RETRY_MS } from './idempotence.ts'
 
 export type { Batch, Delivery } from './batch.ts'
-
-interface Channel {
-  end: ProducerEnd
-  underWay: number
-  /** Pushed since the writer was last woken. */
-  unseenBytes: number
-  /** A new channel was asked for, after the writer died. */
-  reattaching: boolean
-}
 
 export interface CoreOptions extends BudgetOptions {
   readonly slabCount: number
@@ -51,77 +32,38 @@ export interface CoreOptions extends BudgetOptions {
 
 const NO_ENCODER = new BatchEncoder()
 const ID_MAX = 0x7fff_ffff
-/** A writer that is parked is woken when this much waits for it, if the caller does not yield before. */
-const WAKE_BYTES = 256 * KIB
-
-export class ProducerCore {
+export class ProducerCore implements AppendHandler {
   readonly link: ClientLink
   readonly arena: SlabArena
   readonly cell: WakeCell
   readonly options: CoreOptions
   readonly #budget: BatchBudget
-  readonly #mapping: Mapping
-  readonly #producerId: number
+  readonly #port: AppendPort
   readonly #idempotence: Idempotence | undefined
   #isRetryDue = false
-  readonly #channels: Channel[]
   readonly #underWay = new Map<number, Batch>()
   readonly #sealed: Batch[] = []
   readonly #encoders: BatchEncoder[] = []
   #nextId = 1
-  #wakeScheduled = false
   /** Neighbouring slabs that the last batch needed. */
   #wantedSlabs = 1
   /** First error of a batch since it was last asked for. */
   #error: MillraceError | undefined
 
-  private constructor(
-    link: ClientLink,
-    options: CoreOptions,
-    mapping: Mapping,
-    arena: SlabArena,
-    cell: WakeCell,
-    grant: { producerId: number; channels: readonly SharedArrayBuffer[] },
-    idempotence: Idempotence | undefined,
-  ) {
+  private constructor(link: ClientLink, options: CoreOptions, port: AppendPort, idempotence: Idempotence | undefined) {
     this.#idempotence = idempotence
     this.link = link
     this.options = options
     this.#budget = new BatchBudget(options)
-    this.#mapping = mapping
-    this.arena = arena
-    this.cell = cell
-    this.#producerId = grant.producerId
-    this.#channels = grant.channels.map(channel => ({
-      end: new ProducerEnd(channel),
-      underWay: 0,
-      unseenBytes: 0,
-      reattaching: false,
-    }))
+    this.#port = port
+    this.arena = port.arena
+    this.cell = port.cell
   }
 
   static async attach(link: ClientLink, options: CoreOptions): Promise<ProducerCore> {
-    const { slabBytes, slabCount } = options
     const idempotence = options.idempotent ? new Idempotence(await link.allocateProducerId()) : undefined
-    const mapping = Mapping.anonymous(slabBytes * slabCount)
-    const handle = { address: mapping.address, slabBytes, slabCount, states: new SharedArrayBuffer(slabCount * 4) }
-    const cellBuffer = new SharedArrayBuffer(WAKE_CELL_BYTES)
-    try {
-      const grant = await link.attachProducer({ arena: handle, cell: cellBuffer })
-      return new ProducerCore(
-        link,
-        options,
-        mapping,
-        new SlabArena(handle),
-        new WakeCell(new Int32Array(cellBuffer), 0),
-        grant,
-        idempotence,
-      )
-    } catch (error) {
-      // Else the broker may know the slabs, and unmaps them itself when it finds that this thread is gone.
-      if (!link.isUnanswered(error)) mapping.release()
-      throw error
-    }
+    const port = await AppendPort.attach(link, options.slabBytes, options.slabCount)
+    return new ProducerCore(link, options, port, idempotence)
   }
 
   /** Nothing is sealed or under way. */
@@ -239,77 +181,24 @@ export class ProducerCore {
   }
 
   #push(batch: Batch): boolean {
-    const { partition } = batch
-    const channel = this.#channels[partition.writer] as Channel
-    if (channel.underWay === CHANNEL_CAPACITY || channel.end.dead) return false
     const lane = batch.place?.lane
     if (lane !== undefined && !lane.mayPush(performance.now())) return false
-    const { requests } = channel.end
-    const at = requests.reserve()
-    if (at === -1) return false
-    const { words } = requests
-    words[at + REQUEST.id] = batch.id
-    words[at + REQUEST.slot] = partition.slot
-    words[at + REQUEST.slotGeneration] = partition.slotGeneration
-    words[at + REQUEST.firstSlab] = batch.firstSlab
-    words[at + REQUEST.slabCount] = batch.slabCount
-    words[at + REQUEST.batchBytes] = batch.bytes
-    words[at + REQUEST.flags] = batch.flags
-    requests.publish()
-    channel.underWay += 1
+    if (!this.#port.push(batch.partition, batch)) return false
     if (lane !== undefined) lane.underWay += 1
     this.#underWay.set(batch.id, batch)
-    channel.unseenBytes += batch.bytes
-    if (channel.unseenBytes >= WAKE_BYTES) this.#wakeWriter(partition.writer)
-    else this.#wakeSoon()
     return true
-  }
-
-  /**
-   * Waking a parked thread costs more than a batch does, so a loop that never yields wakes the writer once for several;
-   * whoever yields, waits or finds no room wakes it at once.
-   */
-  #wakeSoon(): void {
-    if (this.#wakeScheduled) return
-    this.#wakeScheduled = true
-    queueMicrotask(() => {
-      this.#wakeScheduled = false
-      this.#wakeWriters()
-    })
-  }
-
-  #wakeWriters(): void {
-    for (let writer = 0; writer < this.#channels.length; writer++) {
-      if ((this.#channels[writer] as Channel).unseenBytes > 0) this.#wakeWriter(writer)
-    }
-  }
-
-  #wakeWriter(writer: number): void {
-    const channel = this.#channels[writer] as Channel
-    channel.unseenBytes = 0
-    channel.end.noteCpu(currentCpu())
-    this.link.memory.cell(writer).wake()
   }
 
   // ── completions ───────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Takes completions off the rings, settles their batches, and pushes what was held back. True if there were any. */
   poll(): boolean {
-    let settled = false
-    this.#wakeWriters()
+    this.#port.wakeWriters()
     const { closed } = this.link.memory // before the rings are looked at: afterwards nothing is answered any more
-    for (let writer = 0; writer < this.#channels.length; writer++) {
-      const channel = this.#channels[writer] as Channel
-      if (this.#takeCompletions(channel)) settled = true
-      if (channel.end.dead && !channel.reattaching) {
-        this.#takeCompletions(channel)
-        this.#writerDied(writer, channel)
-        settled = true
-      }
-    }
+    const settled = this.#port.poll(this)
     if (closed) return this.#failAll() || settled
     this.#pushSealed()
-    this.#wakeWriters() // the caller may be about to block
+    this.#port.wakeWriters() // the caller may be about to block
     return settled
   }
 
@@ -325,27 +214,14 @@ export class ProducerCore {
     return batches.length > 0
   }
 
-  #takeCompletions(channel: Channel): boolean {
-    const { completions } = channel.end
-    let at = completions.peek()
-    if (at === -1) return false
-    const { words } = completions
-    for (; at !== -1; at = completions.peek()) {
-      const id = words[at + COMPLETION.id] as number
-      const status = words[at + COMPLETION.status] as number
-      const high = words[at + COMPLETION.baseOffsetHigh] as number
-      const baseOffset = high * 0x1_0000_0000 + ((words[at + COMPLETION.baseOffsetLow] as number) >>> 0)
-      const detail = words[at + COMPLETION.detail] as number
-      completions.release()
-      channel.underWay -= 1
-      const batch = this.#underWay.get(id)
-      if (batch === undefined) continue // it timed out before
-      this.#underWay.delete(id)
-      if (batch.place !== undefined) this.#answered(batch, batch.place, status, baseOffset, detail)
-      else if (status === 0) deliver(batch, baseOffset)
-      else this.#fail(batch, ERROR_CODES[status - 1] as ErrorCode, detail)
-    }
-    return true
+  /** @internal For the port. */
+  completed(id: number, status: number, baseOffset: number, detail: number): void {
+    const batch = this.#underWay.get(id)
+    if (batch === undefined) return // it timed out before
+    this.#underWay.delete(id)
+    if (batch.place !== undefined) this.#answered(batch, batch.place, status, baseOffset, detail)
+    else if (status === 0) deliver(batch, baseOffset)
+    else this.#fail(batch, ERROR_CODES[status - 1] as ErrorCode, detail)
   }
 
   /** A batch of an idempotent producer was answered. */
@@ -431,8 +307,8 @@ export class ProducerCore {
     }
   }
 
-  /** Whatever was under way with a writer that died may have been appended or not: it is failed, or sent again by an idempotent producer. */
-  #writerDied(writer: number, channel: Channel): void {
+  /** @internal What was under way there is failed, or sent again by an idempotent producer. */
+  writerDied(writer: number): void {
     for (const batch of [...this.#underWay.values()]) {
       if (batch.partition.writer !== writer) continue
       this.#underWay.delete(batch.id)
@@ -443,20 +319,12 @@ export class ProducerCore {
       this.arena.freeHeldBy(batch.firstSlab, batch.slabCount, batch.id)
       this.#fail(batch, 'WRITER_CRASHED')
     }
-    channel.underWay = 0
-    channel.reattaching = true
-    this.link.reattachProducer(this.#producerId, writer).then(
-      buffer => {
-        channel.end = new ProducerEnd(buffer)
-        channel.reattaching = false
-        this.poll()
-        this.cell.wake()
-      },
-      () => {
-        // The writer is not back yet, or the engine is closed: the next poll asks again, and deadlines go on running.
-        channel.reattaching = false
-      },
-    )
+  }
+
+  /** @internal */
+  reattached(): void {
+    this.poll()
+    this.cell.wake()
   }
 
   /** Fails what has waited past its deadline. */
@@ -478,13 +346,6 @@ export class ProducerCore {
     for (const batch of this.unsettled()) if (!batch.isSettled) this.#fail(batch, 'CLOSED')
     this.#underWay.clear()
     this.#sealed.length = 0
-    try {
-      await this.link.detachProducer(this.#producerId)
-    } catch (error) {
-      // A writer may still look at the slabs. The broker unmaps them when it finds that this thread is gone.
-      if (this.link.isUnanswered(error)) return
-      throw error
-    }
-    this.#mapping.release()
+    await this.#port.detach()
   }
 }

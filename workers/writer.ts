@@ -197,7 +197,8 @@ class WriterLoop {
       this.#refuseAbsent(producer, id, slot, words[at + REQUEST.slotGeneration] as number)
       return
     }
-    const error = host.request(producer, id, firstSlab, slabCount, words[at + REQUEST.batchBytes] as number, flags)
+    const bytes = words[at + REQUEST.batchBytes] as number
+    const error = host.request(producer, id, firstSlab, slabCount, words[at + REQUEST.at] as number, bytes, flags)
     if (error !== undefined) this.#stop(host, error)
     if (!host.log.config.durable) this.#services.noteOther(this.#clock.monotonicMs())
   }

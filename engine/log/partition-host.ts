@@ -37,6 +37,7 @@ interface WaitingRequest {
   readonly id: number
   readonly firstSlab: number
   readonly slabCount: number
+  readonly at: number
   readonly bytes: number
   readonly flags: number
 }
@@ -97,11 +98,12 @@ export class PartitionHost {
     id: number,
     firstSlab: number,
     slabCount: number,
+    at: number,
     bytes: number,
     flags: number,
   ): unknown {
     if (this.#waiting.length > 0) {
-      this.#waiting.push({ producer, id, firstSlab, slabCount, bytes, flags })
+      this.#waiting.push({ producer, id, firstSlab, slabCount, at, bytes, flags })
       return undefined
     }
     const { arena } = producer
@@ -109,13 +111,12 @@ export class PartitionHost {
     let endOffset = -1
     try {
       if (this.failure !== undefined) throw new MillraceError(this.failure)
-      const at = firstSlab * arena.slabBytes
       if ((flags & REQUEST_FLAG.checkCrc) !== 0) this.#check(arena, at, bytes)
       if (hasProducer(arena.region.view, at)) baseOffset = this.#repeated(arena.region, at)
       if (baseOffset === -1) {
         if (this.log.config.compacts) this.#demandKeys(arena.region, at)
         if (this.log.append(arena.region, at, bytes) === 'parked') {
-          this.#waiting.push({ producer, id, firstSlab, slabCount, bytes, flags: flags & ~REQUEST_FLAG.checkCrc })
+          this.#waiting.push({ producer, id, firstSlab, slabCount, at, bytes, flags: flags & ~REQUEST_FLAG.checkCrc })
           return undefined
         }
         baseOffset = this.log.lastBaseOffset
@@ -178,7 +179,8 @@ export class PartitionHost {
     let failure: unknown
     for (const item of this.#waiting.splice(0)) {
       if (failure !== undefined) this.#waiting.push(item)
-      else failure = this.request(item.producer, item.id, item.firstSlab, item.slabCount, item.bytes, item.flags)
+      else
+        failure = this.request(item.producer, item.id, item.firstSlab, item.slabCount, item.at, item.bytes, item.flags)
     }
     return failure
   }

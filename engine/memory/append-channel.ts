@@ -23,6 +23,7 @@ export const REQUEST = {
   slabCount: 4,
   batchBytes: 5,
   flags: 6,
+  at: 7, // byte position in the producer's memory
   words: 8,
 } as const
 

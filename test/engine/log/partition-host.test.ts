@@ -62,7 +62,7 @@ class TestProducer {
     const first = this.arena.take(count, id)
     if (first === -1) return undefined
     this.arena.region.bytes.set(bytes, first * SLAB_BYTES)
-    return { id, error: host.request(this.attached, id, first, count, bytes.length, flags) }
+    return { id, error: host.request(this.attached, id, first, count, first * SLAB_BYTES, bytes.length, flags) }
   }
 
   append(host: PartitionHost, records: readonly RecordInput[], flags = 0, options: BatchOptions = {}): number {
