@@ -9,6 +9,7 @@ import { EventEmitter } from 'node:events'
 import { isMillraceError, MillraceError } from '../engine/base/errors.ts'
 import type { ClientLink } from '../engine/broker/client-link.ts'
 import { whole } from '../engine/broker/options.ts'
+import type { ReaderPool } from '../engine/broker/reader-pool.ts'
 import type { Delivery } from './consumed-partition.ts'
 import { ConsumerCore } from './consumer-core.ts'
 import { DeadLetters } from './consumer-dead-letters.ts'
@@ -29,7 +30,6 @@ import type {
 } from './consumer-types.ts'
 import { ReadBatch } from './read-batch.ts'
 import { LocalSource } from './read-source.ts'
-import type { ReaderPool } from './reader-pool.ts'
 import { ConsumedRecord } from './record.ts'
 
 /** What was handled: a record, a batch, or the next offset. */

@@ -7,6 +7,7 @@ import { randomUUID } from 'node:crypto'
 import { isMillraceError, MillraceError } from '../engine/base/errors.ts'
 import type { ClientLink } from '../engine/broker/client-link.ts'
 import { whole } from '../engine/broker/options.ts'
+import type { ReaderPool } from '../engine/broker/reader-pool.ts'
 import type { ClientTopic } from '../engine/broker/topic-metadata.ts'
 import type { AcquiredRecords, CallShare, ShareOpenResult } from '../engine/group/share/share-calls.ts'
 import type { PartitionReader } from '../engine/log/partition-reader.ts'
@@ -27,7 +28,6 @@ import type {
   QueueStatistics,
 } from './queue-types.ts'
 import { LocalSource } from './read-source.ts'
-import type { ReaderPool } from './reader-pool.ts'
 import type { BytesLike } from './types.ts'
 
 /** Longest wait of one fetch in the broker's thread; then the next follows. Below the time-out of a call from another thread. */

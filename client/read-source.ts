@@ -5,10 +5,10 @@
 import { MillraceError } from '../engine/base/errors.ts'
 import type { ClientLink } from '../engine/broker/client-link.ts'
 import { type Observer, OWNER_STARTS } from '../engine/broker/observer.ts'
+import type { ReaderPool } from '../engine/broker/reader-pool.ts'
 import type { ClientPartition, ClientTopic } from '../engine/broker/topic-metadata.ts'
 import { PartitionReader } from '../engine/log/partition-reader.ts'
 import type { EngineMemory } from '../engine/memory/engine-memory.ts'
-import type { ReaderPool } from './reader-pool.ts'
 
 /** Another process cannot wake this one: how often the tail is looked at. */
 const POLL_MS = 10

@@ -1,6 +1,7 @@
 /** The engine as another thread of the service sees it: all but its administration, over a posted handle. */
 import { MillraceError } from '../engine/base/errors.ts'
 import { PortLink, type ThreadHandle } from '../engine/broker/client-link.ts'
+import { ReaderPool } from '../engine/broker/reader-pool.ts'
 import { Consumer } from './consumer.ts'
 import type { ConsumerOptions } from './consumer-types.ts'
 import { Lookup } from './lookup.ts'
@@ -9,7 +10,6 @@ import { Queue } from './queue.ts'
 import type { QueueOptions } from './queue-types.ts'
 import { LocalSource } from './read-source.ts'
 import { Reader } from './reader.ts'
-import { ReaderPool } from './reader-pool.ts'
 import { Schemas } from './schemas.ts'
 import type { ProducerOptions, ReaderOptions } from './types.ts'
 

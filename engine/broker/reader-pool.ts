@@ -3,8 +3,8 @@
  * each batch's checksum verified once. One that nobody uses gives its mappings back after a
  * while, so that it pins no deleted file, and is kept for what it has verified.
  */
-import { invariant } from '../engine/base/invariant.ts'
-import type { PartitionReader } from '../engine/log/partition-reader.ts'
+import { invariant } from '../base/invariant.ts'
+import type { PartitionReader } from '../log/partition-reader.ts'
 
 /** Readers without a user that are kept; each holds 2 KiB for each MiB of log that it has verified. */
 const IDLE_MAX = 16
