@@ -337,6 +337,19 @@ export const ERRORS = {
     false,
     35,
   ),
+  // The Kafka protocol
+  INVALID_REQUEST: spec(
+    'The bytes are not a request of the Kafka protocol.',
+    'Connect a Kafka client to this port, with TLS where the listener has it.',
+    false,
+    42,
+  ),
+  UNSUPPORTED_VERSION: spec(
+    'The version of the request does not know this.',
+    'Use a client that speaks a newer version of the API, or leave the field out.',
+    false,
+    35,
+  ),
   UNSUPPORTED_FORMAT: spec(
     'The batch has a format that is not served.',
     'Write record batches of magic 2 with offsets and timestamps below 2^53. Let Kafka end its transactions first.',

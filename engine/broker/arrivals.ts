@@ -1,0 +1,59 @@
+/**
+ * Tells of records that arrive in partitions, to any number who wait for any number of partitions. For each partition one wait
+ * on the engine's memory is under way at most, whoever comes and goes: such a wait cannot be taken back. Used by one thread.
+ */
+
+import type { PartitionLocation } from '../log/partition-reader.ts'
+import { SLOT } from '../memory/control-block.ts'
+import type { EngineMemory } from '../memory/engine-memory.ts'
+
+/** How long a wait goes on for nobody. */
+const WAIT_MS = 1_000
+
+interface Watched {
+  readonly listeners: Set<() => void>
+  isWaiting: boolean
+}
+
+export class Arrivals {
+  readonly #memory: EngineMemory
+  readonly #bySlot = new Map<number, Watched>()
+
+  constructor(memory: EngineMemory) {
+    this.#memory = memory
+  }
+
+  /**
+   * Calls `listener` after the high watermark of a partition has moved beyond `offset`, and when the partition goes: once or more often, also for
+   * nothing. Balance with `unwatch`.
+   */
+  watch({ slot }: PartitionLocation, offset: number, listener: () => void): void {
+    let watched = this.#bySlot.get(slot)
+    if (watched === undefined) {
+      watched = { listeners: new Set(), isWaiting: false }
+      this.#bySlot.set(slot, watched)
+    }
+    watched.listeners.add(listener)
+    if (!watched.isWaiting) void this.#wait(slot, watched, offset)
+    else if (this.#memory.control.get(slot, SLOT.highWatermark) > offset) queueMicrotask(listener)
+  }
+
+  unwatch({ slot }: PartitionLocation, listener: () => void): void {
+    const watched = this.#bySlot.get(slot)
+    watched?.listeners.delete(listener)
+    if (watched?.listeners.size === 0 && !watched.isWaiting) this.#bySlot.delete(slot)
+  }
+
+  async #wait(slot: number, watched: Watched, offset: number): Promise<void> {
+    const { control } = this.#memory
+    let beyond = offset
+    watched.isWaiting = true
+    do {
+      await this.#memory.waitForReaders(slot, () => control.get(slot, SLOT.highWatermark) > beyond, WAIT_MS)
+      beyond = control.get(slot, SLOT.highWatermark)
+      for (const listener of [...watched.listeners]) listener()
+    } while (watched.listeners.size > 0 && !this.#memory.closed)
+    watched.isWaiting = false
+    if (watched.listeners.size === 0) this.#bySlot.delete(slot)
+  }
+}

@@ -1,0 +1,32 @@
+/** AlterConfigs (key 33): replaces configuration as a whole. */
+import { array, bool, int8, int16, int32, message, string } from '../codec/notation.ts'
+
+export const alterConfigsRequest = message('2+', {
+  resources: array({
+    resourceType: int8(),
+    resourceName: string(),
+    configs: array({
+      name: string(),
+      value: string('0+', { nullable: '0+' }),
+    }),
+  }),
+  validateOnly: bool(),
+})
+
+export const alterConfigsResponse = message('2+', {
+  throttleTimeMs: int32(),
+  responses: array({
+    errorCode: int16(),
+    errorMessage: string('0+', { nullable: '0+' }),
+    resourceType: int8(),
+    resourceName: string(),
+  }),
+})
+
+export const alterConfigs = {
+  key: 33,
+  name: 'AlterConfigs',
+  versions: [0, 2],
+  request: alterConfigsRequest,
+  response: alterConfigsResponse,
+} as const

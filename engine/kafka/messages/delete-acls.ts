@@ -1,0 +1,41 @@
+/** DeleteAcls (key 31): takes permissions back. */
+import { array, int8, int16, int32, message, string } from '../codec/notation.ts'
+
+export const deleteAclsRequest = message('2+', {
+  filters: array({
+    resourceTypeFilter: int8(),
+    resourceNameFilter: string('0+', { nullable: '0+' }),
+    patternTypeFilter: int8('1+', { default: 3 }),
+    principalFilter: string('0+', { nullable: '0+' }),
+    hostFilter: string('0+', { nullable: '0+' }),
+    operation: int8(),
+    permissionType: int8(),
+  }),
+})
+
+export const deleteAclsResponse = message('2+', {
+  throttleTimeMs: int32(),
+  filterResults: array({
+    errorCode: int16(),
+    errorMessage: string('0+', { nullable: '0+' }),
+    matchingAcls: array({
+      errorCode: int16(),
+      errorMessage: string('0+', { nullable: '0+' }),
+      resourceType: int8(),
+      resourceName: string(),
+      patternType: int8('1+', { default: 3 }),
+      principal: string(),
+      host: string(),
+      operation: int8(),
+      permissionType: int8(),
+    }),
+  }),
+})
+
+export const deleteAcls = {
+  key: 31,
+  name: 'DeleteAcls',
+  versions: [1, 3],
+  request: deleteAclsRequest,
+  response: deleteAclsResponse,
+} as const

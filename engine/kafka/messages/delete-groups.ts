@@ -1,0 +1,22 @@
+/** DeleteGroups (key 42): removes groups that have no members. */
+import { array, int16, int32, message, string } from '../codec/notation.ts'
+
+export const deleteGroupsRequest = message('2+', {
+  groupsNames: array('string'),
+})
+
+export const deleteGroupsResponse = message('2+', {
+  throttleTimeMs: int32(),
+  results: array({
+    groupId: string(),
+    errorCode: int16(),
+  }),
+})
+
+export const deleteGroups = {
+  key: 42,
+  name: 'DeleteGroups',
+  versions: [0, 2],
+  request: deleteGroupsRequest,
+  response: deleteGroupsResponse,
+} as const

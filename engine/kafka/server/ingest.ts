@@ -1,0 +1,248 @@
+/**
+ * The way of produced batches from the server's thread to the writers. The bytes of a Produce request are copied once, from the
+ * chunks that the socket gave into slabs; each batch in it goes to its partition's writer from where it lies there, and the slabs
+ * are free again when all of them are answered. Used by the broker's thread.
+ *
+ * Bounds: a request that found no slabs waits in its connection, which reads no further; a batch whose writer has no room for
+ * a request waits here in its slabs.
+ */
+import { MillraceError } from '../../base/errors.ts'
+import { invariant } from '../../base/invariant.ts'
+import { KIB, MIB } from '../../base/limits.ts'
+import { type AppendHandler, type AppendLink, AppendPort } from '../../broker/append-port.ts'
+import type { ClientPartition } from '../../broker/topic-metadata.ts'
+import { ERROR_CODES, REQUEST_FLAG, statusOf } from '../../memory/append-channel.ts'
+
+const SLAB_BYTES = 16 * KIB
+/** What is used at first; caches like it small. */
+const USUAL_BYTES = 2 * MIB
+const ID_MAX = 0x7fff_ffff
+const PARK_MS = 1_000
+
+/** Told what became of a batch: `status` is 0, or what `statusOf` gives for the error; `baseOffset` is -1 with one. */
+export type Appended = (status: number, baseOffset: number) => void
+
+/** A Produce request in the slabs. */
+export interface PlacedRequest {
+  /** The request's bytes, valid until `release`. */
+  readonly bytes: Uint8Array
+  /** Whoever placed it is done with the bytes; they stay until its batches are answered. */
+  release(): void
+}
+
+class Run implements PlacedRequest {
+  readonly bytes: Uint8Array
+  readonly at: number
+  readonly firstSlab: number
+  readonly slabCount: number
+  /** Batches under way, and one for whoever placed it. */
+  users = 1
+  readonly #free: (run: Run) => void
+
+  constructor(bytes: Uint8Array, at: number, firstSlab: number, slabCount: number, free: (run: Run) => void) {
+    this.bytes = bytes
+    this.at = at
+    this.firstSlab = firstSlab
+    this.slabCount = slabCount
+    this.#free = free
+  }
+
+  release(): void {
+    this.users -= 1
+    if (this.users === 0) this.#free(this)
+  }
+}
+
+interface WireBatch {
+  readonly id: number
+  readonly partition: ClientPartition
+  readonly run: Run
+  readonly firstSlab: number
+  readonly slabCount: number
+  readonly at: number
+  readonly bytes: number
+  readonly flags: number
+  readonly appended: Appended
+}
+
+export class Ingest implements AppendHandler {
+  readonly #port: AppendPort
+  readonly #isEngineClosed: () => boolean
+  readonly #free = (run: Run): void => {
+    this.#port.arena.free(run.firstSlab, run.slabCount)
+    this.#wakeWaiting()
+  }
+  readonly #underWay = new Map<number, WireBatch>()
+  /** Batches for which a writer had no room, in order. */
+  readonly #held: WireBatch[] = []
+  readonly #waiting: (() => void)[] = []
+  #nextId = 1
+  #parked = false
+  #closed = false
+
+  private constructor(port: AppendPort, isEngineClosed: () => boolean) {
+    this.#port = port
+    this.#isEngineClosed = isEngineClosed
+    port.arena.limit = Math.min(port.arena.slabCount, USUAL_BYTES / SLAB_BYTES)
+  }
+
+  /** @param bufferBytes most memory for produced batches that are on their way @throws TOO_MANY_PRODUCERS, CLOSED */
+  static async attach(link: AppendLink, bufferBytes: number): Promise<Ingest> {
+    const port = await AppendPort.attach(link, SLAB_BYTES, Math.ceil(bufferBytes / SLAB_BYTES))
+    return new Ingest(port, () => link.memory.closed)
+  }
+
+  /** Larger requests never find room. */
+  get bytesMax(): number {
+    return this.#port.arena.slabCount * SLAB_BYTES
+  }
+
+  /** Copies a request into slabs; undefined when there is no room: wait for `room`. */
+  place(chunks: readonly Uint8Array[], bytes: number): PlacedRequest | undefined {
+    const { arena } = this.#port
+    const slabCount = arena.slabsFor(bytes)
+    const id = this.#id()
+    let firstSlab = arena.take(slabCount, id)
+    if (firstSlab === -1) {
+      this.#poll()
+      firstSlab = arena.take(slabCount, id)
+    }
+    while (firstSlab === -1 && arena.limit < arena.slabCount) {
+      arena.limit = Math.min(Math.max(2 * arena.limit, slabCount), arena.slabCount)
+      firstSlab = arena.take(slabCount, id)
+    }
+    if (firstSlab === -1) return undefined
+    const at = firstSlab * SLAB_BYTES
+    let to = at
+    for (const chunk of chunks) {
+      arena.region.bytes.set(chunk, to)
+      to += chunk.length
+    }
+    invariant(to - at === bytes, 'the chunks are the request')
+    return new Run(arena.region.bytes.subarray(at, to), at, firstSlab, slabCount, this.#free)
+  }
+
+  /** Resolves when slabs became free, or the server closes. */
+  room(): Promise<void> {
+    return new Promise(resolve => this.#waiting.push(resolve))
+  }
+
+  #wakeWaiting(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve()
+  }
+
+  /**
+   * Sends a batch on its way.
+   * @param batch lies in the bytes of `request`
+   * @param appended called once, later
+   */
+  append(partition: ClientPartition, request: PlacedRequest, batch: Uint8Array, appended: Appended): void {
+    const run = request as Run
+    const { firstSlab, slabCount } = run
+    const at = run.at + batch.byteOffset - run.bytes.byteOffset
+    invariant(at >= run.at && at + batch.length <= run.at + run.bytes.length, 'a batch lies in its request')
+    run.users += 1
+    const flags = REQUEST_FLAG.checkCrc | REQUEST_FLAG.keepSlabs
+    const id = this.#id()
+    const sent: WireBatch = { id, partition, run, firstSlab, slabCount, at, bytes: batch.length, flags, appended }
+    if (this.#held.length > 0 || !this.#push(sent)) this.#held.push(sent)
+    this.#park()
+  }
+
+  #id(): number {
+    const id = this.#nextId
+    this.#nextId = id === ID_MAX ? 1 : id + 1
+    return id
+  }
+
+  #push(batch: WireBatch): boolean {
+    if (!this.#port.push(batch.partition, batch)) return false
+    this.#underWay.set(batch.id, batch)
+    return true
+  }
+
+  // ── answers ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** @internal For the port. */
+  completed(id: number, status: number, baseOffset: number): void {
+    const batch = this.#underWay.get(id)
+    invariant(batch !== undefined, 'what is answered was under way')
+    this.#underWay.delete(id)
+    this.#settle(batch, status, baseOffset)
+  }
+
+  /** @internal Whether what was under way there is in the log nobody knows. */
+  writerDied(writer: number): void {
+    for (const batch of [...this.#underWay.values()]) {
+      if (batch.partition.writer !== writer) continue
+      this.#underWay.delete(batch.id)
+      this.#settle(batch, statusOf('WRITER_CRASHED'), -1)
+    }
+  }
+
+  /** @internal */
+  reattached(): void {
+    this.#poll()
+  }
+
+  #settle(batch: WireBatch, status: number, baseOffset: number): void {
+    batch.run.release()
+    batch.appended(status, baseOffset)
+  }
+
+  #poll(): void {
+    this.#port.wakeWriters()
+    const isClosed = this.#closed || this.#isEngineClosed() // before the rings are looked at: afterwards nothing is answered
+    this.#port.poll(this)
+    if (isClosed) this.#failAll()
+    let pushed = 0
+    for (const batch of this.#held) {
+      if (!this.#push(batch)) break
+      pushed += 1
+    }
+    if (pushed > 0) this.#held.splice(0, pushed)
+    this.#port.wakeWriters()
+  }
+
+  #failAll(): void {
+    const batches = [...this.#underWay.values(), ...this.#held.splice(0)]
+    this.#underWay.clear()
+    for (const batch of batches) this.#settle(batch, statusOf('CLOSED'), -1)
+    this.#wakeWaiting()
+  }
+
+  /** Waits for completions without blocking the event loop, as long as something is under way. */
+  #park(): void {
+    if (this.#parked) return
+    const { cell } = this.#port
+    cell.announce()
+    this.#poll()
+    if (this.#underWay.size === 0 && this.#held.length === 0) {
+      cell.cancel()
+      return
+    }
+    const wait = cell.waitAsync(PARK_MS)
+    this.#parked = true
+    const woken = (): void => {
+      this.#parked = false
+      this.#park()
+    }
+    if (wait === undefined) queueMicrotask(woken)
+    else void wait.then(woken)
+  }
+
+  /** What is under way is answered with CLOSED. Nobody may look at the bytes of a request afterwards. */
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#poll()
+    this.#port.cell.wake()
+    await this.#port.detach()
+  }
+}
+
+/** The error that a status stands for. */
+export function errorOfStatus(status: number, details: Record<string, string | number> = {}): MillraceError {
+  const code = ERROR_CODES[status - 1]
+  invariant(code !== undefined, 'a status names an error')
+  return new MillraceError(code, details)
+}
