@@ -66,6 +66,7 @@ export class PartitionReader {
   #segments: SegmentReader[] = []
   #generation = -1
   #leaderEpoch = -1
+  #swaps = 0
   readonly #cursor = new RecordCursor()
 
   constructor(location: PartitionLocation, control: ControlBlock, table: SegmentTable, checkCrc = true) {
@@ -381,7 +382,9 @@ export class PartitionReader {
       const snapshot = this.#control.snapshot(slot)
       if (snapshot === undefined) continue
       const listed = this.#list(snapshot.headSegment, snapshot.segmentCount)
+      const swaps = this.#control.get(slot, SLOT.swaps)
       if (this.#control.get(slot, SLOT.generation) !== snapshot.generation) continue
+      this.#dropSwapped(swaps)
       this.#replace(listed)
       this.#generation = snapshot.generation
       return
@@ -395,6 +398,20 @@ export class PartitionReader {
       listed.push({ entry, baseOffset: this.#table.get(entry, SEGMENT.baseOffset) })
     }
     return listed
+  }
+
+  /**
+   * A swap takes another entry than the segments have that it replaces. The next swap may take theirs again: then the same entry and
+   * base offset are those of another file.
+   */
+  #dropSwapped(swaps: number): void {
+    const missed = swaps - this.#swaps
+    this.#swaps = swaps
+    if (missed < 2) return
+    const cleanedOffset = this.#control.get(this.location.slot, SLOT.cleanedOffset)
+    const isSwapped = ({ baseOffset }: SegmentReader): boolean => baseOffset < cleanedOffset
+    for (const segment of this.#segments.filter(isSwapped)) segment.release()
+    this.#segments = this.#segments.filter(segment => !isSwapped(segment))
   }
 
   #replace(listed: readonly { entry: number; baseOffset: number }[]): void {
