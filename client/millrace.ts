@@ -17,6 +17,7 @@ import { Groups } from '../engine/group/groups.ts'
 import { ObservedShares } from '../engine/group/share/observed-shares.ts'
 import { ShareCoordinator } from '../engine/group/share/share-coordinator.ts'
 import { ShareSession } from '../engine/group/share/share-session.ts'
+import type { KafkaServer, KafkaServerOptions } from '../engine/kafka/server/server.ts'
 import { mappingStatistics } from '../engine/memory/mapping.ts'
 import { SchemaRegistry } from '../engine/schema/schema-registry.ts'
 import { Admin } from './admin.ts'
@@ -51,6 +52,7 @@ export class Millrace {
   readonly #producers = new Set<Producer>()
   readonly #consumers = new Set<Consumer>()
   readonly #queues = new Set<Queue>()
+  readonly #servers = new Set<KafkaServer>()
   readonly #readers = new ReaderPool()
 
   private constructor(engine: Broker | Observer, groups: Partial<GroupConfig>) {
@@ -178,6 +180,18 @@ export class Millrace {
     })
   }
 
+  /**
+   * Serves the directory to Kafka clients; nothing of it is loaded before. Any number of times, with other addresses.
+   * @throws READ_ONLY, INVALID_ARGUMENT, IO_ERROR when an address cannot be listened on, CLOSED
+   */
+  async listen(options: KafkaServerOptions = {}): Promise<KafkaServer> {
+    this.#broker.demandOpen()
+    const { KafkaServer } = await import('../engine/kafka/server/server.ts')
+    const server = await KafkaServer.open(this.#broker, this.#groups as Groups, options)
+    this.#servers.add(server)
+    return server
+  }
+
   statistics(): EngineStatistics {
     const producers = this.#engine instanceof Broker ? this.#engine.producers.count : 0
     return { ...mappingStatistics(), producers, topics: this.#engine.topicNames().length }
@@ -188,6 +202,7 @@ export class Millrace {
    * free. What producers of other threads have not handed over by then fails with CLOSED. May be called twice.
    */
   async close(): Promise<void> {
+    await Promise.allSettled([...this.#servers].map(server => server.close()))
     await Promise.allSettled([...this.#consumers].map(consumer => consumer.close()))
     await Promise.allSettled([...this.#queues].map(queue => queue.close()))
     await Promise.allSettled([...this.#producers].map(producer => producer.close()))

@@ -313,6 +313,8 @@ class WriterLoop {
         return this.#swapSegments(this.#host(mail.slot), mail.order, mail.cleanedOffset)
       case 'delete-records':
         return this.#host(mail.slot).log.deleteRecordsBefore(mail.offset)
+      case 'producers':
+        return this.#host(mail.slot).log.producers.entries()
       case 'begin-epoch':
         return this.#host(mail.slot).log.beginEpoch(mail.leaderEpoch)
       case 'remove-below-start':

@@ -4,12 +4,11 @@
  * readers talk to the writers and the mapped files themselves.
  */
 import { EventEmitter } from 'node:events'
-import { setTimeout } from 'node:timers/promises'
 import { fromErrorData, isMillraceError, MillraceError } from '../base/errors.ts'
 import { failpoint } from '../base/failpoints.ts'
 import { checkTopicName } from '../format/file-names.ts'
 import type { EpochEnd } from '../log/leader-epochs.ts'
-import type { DetachedPartition, WorkerEvent } from '../log/mail.ts'
+import type { DetachedPartition, Mail, WorkerEvent } from '../log/mail.ts'
 import type { PartitionLocation } from '../log/partition-reader.ts'
 import { syncDirectory } from '../log/recovery-files.ts'
 import type { RecoveryReport } from '../log/recovery-types.ts'
@@ -36,10 +35,7 @@ import { demandNoQueue, restoreQueues } from './queue-floors.ts'
 import { type ServiceName, Threads } from './threads.ts'
 import type { ClientTopic } from './topic-metadata.ts'
 import { epochEnd, logEnd, type TruncationTarget, truncationOffset } from './truncation-target.ts'
-
-/** Of the recovery after a writer died. Only the death of further threads makes one fail. */
-const RECOVERY_ATTEMPTS = 10
-const RECOVERY_PAUSE_MS = 20
+import { WriterRecoveries } from './writer-recoveries.ts'
 
 export class Broker extends EventEmitter<BrokerEvents> {
   readonly directory: string
@@ -61,8 +57,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
   })
   /** Operations on topics, one at a time. */
   #adminQueue: Promise<unknown> = Promise.resolve()
-  /** Recoveries after writers died, one at a time. */
-  #recovering: Promise<unknown> = Promise.resolve()
+  readonly #recoveries = new WriterRecoveries(writer => this.#partitions.recoverWriter(writer))
   #closing: Promise<void> | undefined
   #sound = true
 
@@ -278,15 +273,14 @@ export class Broker extends EventEmitter<BrokerEvents> {
   /** Raises the log start offset of a partition, to the high watermark with -1. Returns the new one; it is stored by then. */
   deleteRecords(topic: string, partition: number, beforeOffset: number): Promise<number> {
     return this.#administer(async () => {
-      const hosted = this.#hosted(topic, partition)
+      const hosted = this.hosted(topic, partition)
       const before = beforeOffset === -1 ? this.#highWatermark(hosted) : beforeOffset
       const { slot } = hosted
-      const writer = this.#threads.writer(hosted.writer)
-      const logStartOffset = await writer.request<number>({ kind: 'delete-records', slot, offset: before })
+      const logStartOffset = await this.ask<number>(hosted, { kind: 'delete-records', slot, offset: before })
       failpoint('delete-records-before-put')
       await this.store.checkpoints.put([this.#partitions.checkpoint(hosted)])
       failpoint('delete-records-after-put')
-      writer.post({ kind: 'remove-below-start', slot }) // files go only when a crash cannot bring the old start back
+      this.#threads.writer(hosted.writer).post({ kind: 'remove-below-start', slot }) // files go only when a crash cannot bring the old start back
       return logStartOffset
     })
   }
@@ -297,7 +291,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
    */
   truncate(topic: string, partition: number, target: TruncationTarget): Promise<EpochEnd> {
     return this.#administer(async () => {
-      const hosted = this.#hosted(topic, partition)
+      const hosted = this.hosted(topic, partition)
       const offset = truncationOffset(this.memory.control, hosted, target)
       if (offset < this.memory.control.get(hosted.slot, SLOT.logEndOffset))
         await this.#compactor.aside(hosted, () => this.#partitions.truncate(hosted, offset))
@@ -307,7 +301,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
 
   /** Where a leader epoch ends in a partition's log, undefined for one that has not begun there. */
   offsetForLeaderEpoch(topic: string, partition: number, leaderEpoch: number): EpochEnd | undefined {
-    return epochEnd(this.memory.control, this.#hosted(topic, partition), leaderEpoch)
+    return epochEnd(this.memory.control, this.hosted(topic, partition), leaderEpoch)
   }
 
   /** An id for an idempotent producer, which no other of this directory has or had. @throws DISK_FULL, IO_ERROR */
@@ -317,7 +311,12 @@ export class Broker extends EventEmitter<BrokerEvents> {
 
   /** Appends go on under a higher leader epoch, which the caller has decided. */
   beginLeaderEpoch(topic: string, partition: number, leaderEpoch: number): Promise<void> {
-    return this.#administer(() => this.#partitions.beginEpoch(this.#hosted(topic, partition), leaderEpoch))
+    return this.#administer(() => this.#partitions.beginEpoch(this.hosted(topic, partition), leaderEpoch))
+  }
+
+  /** Asks the thread that owns a partition. */
+  ask<T>({ writer }: HostedPartition, mail: Mail): Promise<T> {
+    return this.#threads.writer(writer).request<T>(mail)
   }
 
   #highWatermark(partition: HostedPartition): number {
@@ -360,7 +359,8 @@ export class Broker extends EventEmitter<BrokerEvents> {
     return { topic, ...stored }
   }
 
-  #hosted(topic: string, partition: number): HostedPartition {
+  /** @throws UNKNOWN_TOPIC_OR_PARTITION */
+  hosted(topic: string, partition: number): HostedPartition {
     const hosted = this.#byTopic.get(topic)?.[partition]
     if (hosted === undefined)
       throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', { topic: topic.slice(0, 64), partition })
@@ -425,22 +425,8 @@ export class Broker extends EventEmitter<BrokerEvents> {
   async #writerCrashed(writer: number, error: unknown): Promise<void> {
     this.#sound = false
     this.producers.writerDied(writer)
-    const turn = this.#recovering.then(() => this.#recoverWriter(writer))
-    this.#recovering = turn.catch(() => undefined)
-    await turn
+    await this.#recoveries.run(writer)
     this.emit('writerRestarted', writer, new MillraceError('WRITER_CRASHED', { writer }, error))
-  }
-
-  /** Another thread that is needed for it may die meanwhile; it is replaced as well, and then this is tried again. */
-  async #recoverWriter(writer: number): Promise<void> {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await this.#partitions.recoverWriter(writer)
-      } catch (error) {
-        if (attempt === RECOVERY_ATTEMPTS) throw error
-        await setTimeout(RECOVERY_PAUSE_MS * attempt)
-      }
-    }
   }
 
   // ── the end ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -15,6 +15,11 @@ export function epochEnd(
   return endOffsetForEpoch(epochs, epoch, control.get(slot, SLOT.logEndOffset))
 }
 
+/** Leader epoch under which a record was appended; at the end of the log the current one. */
+export function epochAt(control: ControlBlock, { slot, epochs }: HostedPartition, offset: number): number {
+  return epochs.findLast(({ startOffset }) => startOffset <= offset)?.epoch ?? control.get(slot, SLOT.leaderEpoch)
+}
+
 /** @throws OFFSET_OUT_OF_RANGE below the log start, and for a leader epoch that has not begun */
 export function truncationOffset(control: ControlBlock, partition: HostedPartition, target: TruncationTarget): number {
   const logStartOffset = control.get(partition.slot, SLOT.logStartOffset)

@@ -48,6 +48,13 @@ export class AbortedTransactions {
     return (list[low]?.firstOffset ?? Infinity) <= offset
   }
 
+  /** Transactions with records in `[from, to)`, and in front of it: those that end behind `from` and begin before `to`. */
+  within(from: number, to: number): AbortedTransaction[] {
+    return [...this.#byProducer.values()]
+      .flatMap(list => list.filter(({ firstOffset, lastOffset }) => lastOffset >= from && firstOffset < to))
+      .sort((a, b) => a.firstOffset - b.firstOffset)
+  }
+
   /** The records of a batch were taken back. */
   includes(view: DataView, at: number): boolean {
     if (!isTransactional(view, at) || isControlBatch(view, at)) return false

@@ -62,6 +62,8 @@ export type Mail = Asked &
     /** Raise the log start. What lies below is removed when that is stored: `remove-below-start`. */
     | { readonly kind: 'delete-records'; readonly slot: number; readonly offset: number }
     | { readonly kind: 'remove-below-start'; readonly slot: number }
+    /** Answers with the idempotent producers that the partition knows, as in a snapshot of them. */
+    | { readonly kind: 'producers'; readonly slot: number }
     /** Append under this leader epoch from now on. Answers where it begins. */
     | { readonly kind: 'begin-epoch'; readonly slot: number; readonly leaderEpoch: number }
     /** Service: carry out what writer `writer` still ordered before it died, then serve its successor's ring. */

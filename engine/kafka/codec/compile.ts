@@ -15,7 +15,7 @@ type Values = Record<string, unknown>
 export interface MessageCodec<M extends Message> {
   /** Reads a message from where the reader stands. @throws INVALID_REQUEST */
   read(from: ByteReader): MessageOf<M>
-  /** @throws UNSUPPORTED_VERSION for a value that this version cannot carry */
+  /** @throws UNSUPPORTED_VERSION for a value of a request that this version cannot carry */
   write(to: ByteWriter, value: WrittenMessage<M>): void
 }
 
@@ -30,7 +30,8 @@ export function codecOf<M extends Message>(message: M, version: number): Message
   }
   let codec = versions.get(version)
   if (codec === undefined) {
-    const fields = structOf(message.fields, version, includes(message.flexible, version))
+    const encoding = { version, isFlexible: includes(message.flexible, version), isAnswer: message.isAnswer }
+    const fields = structOf(message.fields, encoding)
     codec = { read: from => fields.read(from) as MessageOf<Message>, write: (to, value) => fields.write(to, value) }
     versions.set(version, codec)
   }
@@ -56,7 +57,15 @@ interface FieldCodec extends ScalarCodec {
   readonly tag: number | undefined
 }
 
-function structOf(fields: Fields, version: number, isFlexible: boolean): ScalarCodec {
+/** What all of a message has in common. */
+interface Encoding {
+  readonly version: number
+  readonly isFlexible: boolean
+  readonly isAnswer: boolean
+}
+
+function structOf(fields: Fields, encoding: Encoding): ScalarCodec {
+  const { version, isFlexible, isAnswer } = encoding
   const present: FieldCodec[] = []
   const tagged: FieldCodec[] = []
   const absent: { name: string; fallback: () => unknown }[] = []
@@ -67,10 +76,11 @@ function structOf(fields: Fields, version: number, isFlexible: boolean): ScalarC
     const isThere = includes(field.versions, version) && (tag === undefined || isFlexible)
     if (!isThere) {
       absent.push({ name, fallback })
-      if (ignorable !== true) forbidden.push({ name, isDefault: value => isDefault(field, fallback, value) })
+      if (ignorable !== true && !isAnswer)
+        forbidden.push({ name, isDefault: value => isDefault(field, fallback, value) })
       continue
     }
-    const codec = fieldOf(name, field, fallback, version, isFlexible)
+    const codec = fieldOf(name, field, fallback, encoding)
     if (tag === undefined) present.push(codec)
     else {
       tagged.push(codec)
@@ -103,20 +113,15 @@ function structOf(fields: Fields, version: number, isFlexible: boolean): ScalarC
   }
 }
 
-function fieldOf(
-  name: string,
-  field: Field,
-  fallback: () => unknown,
-  version: number,
-  isFlexible: boolean,
-): FieldCodec {
+function fieldOf(name: string, field: Field, fallback: () => unknown, encoding: Encoding): FieldCodec {
+  const { version, isFlexible } = encoding
   const { kind, options } = field
   const isNullable = options.nullable !== undefined && includes(options.nullable, version)
   const codec =
     kind === 'array'
-      ? arrayOf(field, version, isFlexible)
+      ? arrayOf(field, encoding)
       : kind === 'struct'
-        ? nullableStruct(structOf(field.fields as Fields, version, isFlexible), isNullable)
+        ? nullableStruct(structOf(field.fields as Fields, encoding), isNullable)
         : (isFlexible ? FLEXIBLE_SCALARS : OLD_SCALARS)[kind]
   const read = (from: ByteReader): unknown => {
     const value = codec.read(from)
@@ -143,12 +148,13 @@ function nullableStruct(codec: ScalarCodec, isNullable: boolean): ScalarCodec {
   }
 }
 
-function arrayOf({ element }: Field, version: number, isFlexible: boolean): ScalarCodec {
+function arrayOf({ element }: Field, encoding: Encoding): ScalarCodec {
+  const { isFlexible } = encoding
   const length = isFlexible ? COMPACT_LENGTH : INT32_LENGTH
   const items =
     typeof element === 'string'
       ? (isFlexible ? FLEXIBLE_SCALARS : OLD_SCALARS)[element]
-      : structOf(element as Fields, version, isFlexible)
+      : structOf(element as Fields, encoding)
   return {
     read: from => {
       const count = length.read(from)

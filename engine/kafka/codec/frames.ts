@@ -67,7 +67,7 @@ export function readRequest<Q extends Message>(
   return { header, body }
 }
 
-/** Writes an answer, its length included. @throws UNSUPPORTED_VERSION for what the version cannot carry */
+/** Writes an answer, its length included. */
 export function writeResponse<A extends Message>(
   api: Api<Message, A>,
   version: number,

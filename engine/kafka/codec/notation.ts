@@ -76,6 +76,8 @@ interface StructField<F extends Fields, V extends Versions, O extends FieldOptio
 export interface Message<F extends Fields = Fields> {
   readonly flexible: Versions | 'none'
   readonly fields: F
+  /** What a version cannot carry is left out when it is written: it says more than a client of that version asked for. */
+  readonly isAnswer: boolean
 }
 
 // ── types ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -116,10 +118,10 @@ type WrittenBase<F> =
           ? ScalarOf<K>
           : never
 
-/** Fields that may be left out: those with a default, tagged ones, and those that not every version has. */
+/** Fields that may be left out: those with a default, tagged and ignorable ones, and those that not every version has. */
 type OptionalNames<S extends Fields> = {
   [N in keyof S]: S[N]['versions'] extends '0+'
-    ? S[N]['options'] extends { readonly default: unknown } | { readonly tag: number }
+    ? S[N]['options'] extends { readonly default: unknown } | { readonly tag: number } | { readonly ignorable: true }
       ? N
       : never
     : N
@@ -141,17 +143,28 @@ export type WrittenMessage<M extends Message> = WrittenFields<M['fields']>
 
 /** @param flexible versions with the flexible encoding */
 export function message<const F extends Fields>(flexible: Versions | 'none', fields: F): Message<F> {
-  return { flexible, fields }
+  return { flexible, fields, isAnswer: false }
 }
 
-type Scalar<K extends ScalarKind> = <const V extends Versions = '0+', const O extends FieldOptions = object>(
-  versions?: V,
-  options?: O,
-) => ScalarField<K, V, O>
+/** The same for the answer to a request. */
+export function answer<const F extends Fields>(flexible: Versions | 'none', fields: F): Message<F> {
+  return { flexible, fields, isAnswer: true }
+}
+
+type Always = '0+'
+/** Without options. */
+type Plain = Record<never, never>
+
+interface Scalar<K extends ScalarKind> {
+  (): ScalarField<K, Always, Plain>
+  <const V extends Versions>(versions: V): ScalarField<K, V, Plain>
+  <const V extends Versions, const O extends FieldOptions>(versions: V, options: O): ScalarField<K, V, O>
+}
 
 const scalar =
   <K extends ScalarKind>(kind: K): Scalar<K> =>
-  (versions, options) => ({ kind, versions: (versions ?? '0+') as never, options: (options ?? {}) as never })
+  (versions: Versions = '0+', options: FieldOptions = {}) =>
+    ({ kind, versions, options }) as never
 
 export const bool = scalar('bool')
 export const int8 = scalar('int8')
@@ -165,21 +178,35 @@ export const uuid = scalar('uuid')
 export const bytes = scalar('bytes')
 export const records = scalar('records')
 
+type Element = ScalarKind | Fields
+
 /** @param element a scalar type, or the fields of the structs in it */
-export function array<
-  const E extends ScalarKind | Fields,
-  const V extends Versions = '0+',
-  const O extends FieldOptions = object,
->(element: E, versions?: V, options?: O): ArrayField<E, V, O> {
-  return { kind: 'array', element, versions: (versions ?? '0+') as V, options: (options ?? {}) as O }
+export function array<const E extends Element>(element: E): ArrayField<E, Always, Plain>
+export function array<const E extends Element, const V extends Versions>(
+  element: E,
+  versions: V,
+): ArrayField<E, V, Plain>
+export function array<const E extends Element, const V extends Versions, const O extends FieldOptions>(
+  element: E,
+  versions: V,
+  options: O,
+): ArrayField<E, V, O>
+export function array(element: Element, versions: Versions = '0+', options: FieldOptions = {}): Field {
+  return { kind: 'array', element, versions, options }
 }
 
-export function struct<const F extends Fields, const V extends Versions = '0+', const O extends FieldOptions = object>(
+export function struct<const F extends Fields>(fields: F): StructField<F, Always, Plain>
+export function struct<const F extends Fields, const V extends Versions>(
   fields: F,
-  versions?: V,
-  options?: O,
-): StructField<F, V, O> {
-  return { kind: 'struct', fields, versions: (versions ?? '0+') as V, options: (options ?? {}) as O }
+  versions: V,
+): StructField<F, V, Plain>
+export function struct<const F extends Fields, const V extends Versions, const O extends FieldOptions>(
+  fields: F,
+  versions: V,
+  options: O,
+): StructField<F, V, O>
+export function struct(fields: Fields, versions: Versions = '0+', options: FieldOptions = {}): Field {
+  return { kind: 'struct', fields, versions, options }
 }
 
 /** Lowest and highest version of a range. */

@@ -1,5 +1,5 @@
 /** AddOffsetsToTxn (key 25): a group whose offsets a transaction commits. */
-import { int16, int32, int64, message, string } from '../codec/notation.ts'
+import { answer, int16, int32, int64, message, string } from '../codec/notation.ts'
 
 export const addOffsetsToTxnRequest = message('3+', {
   transactionalId: string(),
@@ -8,8 +8,8 @@ export const addOffsetsToTxnRequest = message('3+', {
   groupId: string(),
 })
 
-export const addOffsetsToTxnResponse = message('3+', {
-  throttleTimeMs: int32(),
+export const addOffsetsToTxnResponse = answer('3+', {
+  throttleTimeMs: int32('0+', { default: 0 }),
   errorCode: int16(),
 })
 

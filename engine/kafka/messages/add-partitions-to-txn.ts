@@ -1,5 +1,5 @@
 /** AddPartitionsToTxn (key 24): partitions that a transaction writes to. */
-import { array, bool, int16, int32, int64, message, string } from '../codec/notation.ts'
+import { answer, array, bool, int16, int32, int64, message, string } from '../codec/notation.ts'
 
 export const addPartitionsToTxnRequest = message('3+', {
   transactions: array(
@@ -30,8 +30,8 @@ export const addPartitionsToTxnRequest = message('3+', {
   ),
 })
 
-export const addPartitionsToTxnResponse = message('3+', {
-  throttleTimeMs: int32(),
+export const addPartitionsToTxnResponse = answer('3+', {
+  throttleTimeMs: int32('0+', { default: 0 }),
   errorCode: int16('4+', { ignorable: true }),
   resultsByTransaction: array(
     {

@@ -1,5 +1,5 @@
 /** AlterClientQuotas (key 49): changes quotas of clients. */
-import { array, bool, float64, int16, int32, message, string } from '../codec/notation.ts'
+import { answer, array, bool, float64, int16, int32, message, string } from '../codec/notation.ts'
 
 export const alterClientQuotasRequest = message('1+', {
   entries: array({
@@ -16,8 +16,8 @@ export const alterClientQuotasRequest = message('1+', {
   validateOnly: bool(),
 })
 
-export const alterClientQuotasResponse = message('1+', {
-  throttleTimeMs: int32(),
+export const alterClientQuotasResponse = answer('1+', {
+  throttleTimeMs: int32('0+', { default: 0 }),
   entries: array({
     errorCode: int16(),
     errorMessage: string('0+', { nullable: '0+' }),

@@ -1,5 +1,5 @@
 /** AlterConfigs (key 33): replaces configuration as a whole. */
-import { array, bool, int8, int16, int32, message, string } from '../codec/notation.ts'
+import { answer, array, bool, int8, int16, int32, message, string } from '../codec/notation.ts'
 
 export const alterConfigsRequest = message('2+', {
   resources: array({
@@ -13,8 +13,8 @@ export const alterConfigsRequest = message('2+', {
   validateOnly: bool(),
 })
 
-export const alterConfigsResponse = message('2+', {
-  throttleTimeMs: int32(),
+export const alterConfigsResponse = answer('2+', {
+  throttleTimeMs: int32('0+', { default: 0 }),
   responses: array({
     errorCode: int16(),
     errorMessage: string('0+', { nullable: '0+' }),

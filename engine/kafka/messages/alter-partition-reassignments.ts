@@ -1,5 +1,5 @@
 /** AlterPartitionReassignments (key 45): moves replicas to other brokers. */
-import { array, bool, int16, int32, message, string } from '../codec/notation.ts'
+import { answer, array, bool, int16, int32, message, string } from '../codec/notation.ts'
 
 export const alterPartitionReassignmentsRequest = message('0+', {
   timeoutMs: int32('0+', { default: 60_000 }),
@@ -13,8 +13,8 @@ export const alterPartitionReassignmentsRequest = message('0+', {
   }),
 })
 
-export const alterPartitionReassignmentsResponse = message('0+', {
-  throttleTimeMs: int32(),
+export const alterPartitionReassignmentsResponse = answer('0+', {
+  throttleTimeMs: int32('0+', { default: 0 }),
   allowReplicationFactorChange: bool('1+', { default: true, ignorable: true }),
   errorCode: int16(),
   errorMessage: string('0+', { nullable: '0+' }),

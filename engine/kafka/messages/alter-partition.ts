@@ -1,5 +1,5 @@
 /** AlterPartition (key 56): between brokers: a leader changes its ISR. */
-import { array, int8, int16, int32, int64, message, string, uuid } from '../codec/notation.ts'
+import { answer, array, int8, int16, int32, int64, message, string, uuid } from '../codec/notation.ts'
 
 export const alterPartitionRequest = message('0+', {
   brokerId: int32(),
@@ -24,8 +24,8 @@ export const alterPartitionRequest = message('0+', {
   }),
 })
 
-export const alterPartitionResponse = message('0+', {
-  throttleTimeMs: int32(),
+export const alterPartitionResponse = answer('0+', {
+  throttleTimeMs: int32('0+', { default: 0 }),
   errorCode: int16(),
   topics: array({
     topicName: string('0-1', { ignorable: true }),

@@ -1,5 +1,5 @@
 /** AlterReplicaLogDirs (key 34): moves replicas between directories of a broker. */
-import { array, int16, int32, message, string } from '../codec/notation.ts'
+import { answer, array, int16, int32, message, string } from '../codec/notation.ts'
 
 export const alterReplicaLogDirsRequest = message('2+', {
   dirs: array({
@@ -11,8 +11,8 @@ export const alterReplicaLogDirsRequest = message('2+', {
   }),
 })
 
-export const alterReplicaLogDirsResponse = message('2+', {
-  throttleTimeMs: int32(),
+export const alterReplicaLogDirsResponse = answer('2+', {
+  throttleTimeMs: int32('0+', { default: 0 }),
   results: array({
     topicName: string(),
     partitions: array({

@@ -1,5 +1,5 @@
 /** AlterUserScramCredentials (key 51): changes SCRAM credentials. */
-import { array, bytes, int8, int16, int32, message, string } from '../codec/notation.ts'
+import { answer, array, bytes, int8, int16, int32, message, string } from '../codec/notation.ts'
 
 export const alterUserScramCredentialsRequest = message('0+', {
   deletions: array({
@@ -15,8 +15,8 @@ export const alterUserScramCredentialsRequest = message('0+', {
   }),
 })
 
-export const alterUserScramCredentialsResponse = message('0+', {
-  throttleTimeMs: int32(),
+export const alterUserScramCredentialsResponse = answer('0+', {
+  throttleTimeMs: int32('0+', { default: 0 }),
   results: array({
     user: string(),
     errorCode: int16(),

@@ -1,12 +1,12 @@
 /** ApiVersions (key 18): what the broker speaks. */
-import { array, bool, int16, int32, int64, message, string } from '../codec/notation.ts'
+import { answer, array, bool, int16, int32, int64, message, string } from '../codec/notation.ts'
 
 export const apiVersionsRequest = message('3+', {
   clientSoftwareName: string('3+', { ignorable: true }),
   clientSoftwareVersion: string('3+', { ignorable: true }),
 })
 
-export const apiVersionsResponse = message('3+', {
+export const apiVersionsResponse = answer('3+', {
   errorCode: int16(),
   apiKeys: array({
     apiKey: int16(),

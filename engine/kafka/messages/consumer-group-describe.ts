@@ -1,13 +1,13 @@
 /** ConsumerGroupDescribe (key 69): state and members of groups of the new protocol. */
-import { array, bool, int8, int16, int32, message, string, struct, uuid } from '../codec/notation.ts'
+import { answer, array, bool, int8, int16, int32, message, string, struct, uuid } from '../codec/notation.ts'
 
 export const consumerGroupDescribeRequest = message('0+', {
   groupIds: array('string'),
   includeAuthorizedOperations: bool(),
 })
 
-export const consumerGroupDescribeResponse = message('0+', {
-  throttleTimeMs: int32(),
+export const consumerGroupDescribeResponse = answer('0+', {
+  throttleTimeMs: int32('0+', { default: 0 }),
   groups: array({
     errorCode: int16(),
     errorMessage: string('0+', { nullable: '0+', default: null }),

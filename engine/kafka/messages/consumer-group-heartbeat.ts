@@ -1,5 +1,5 @@
 /** ConsumerGroupHeartbeat (key 68): a member of a group of the new protocol (KIP-848) joins, lives, leaves. */
-import { array, int16, int32, message, string, struct, uuid } from '../codec/notation.ts'
+import { answer, array, int16, int32, message, string, struct, uuid } from '../codec/notation.ts'
 
 export const consumerGroupHeartbeatRequest = message('0+', {
   groupId: string(),
@@ -21,8 +21,8 @@ export const consumerGroupHeartbeatRequest = message('0+', {
   ),
 })
 
-export const consumerGroupHeartbeatResponse = message('0+', {
-  throttleTimeMs: int32(),
+export const consumerGroupHeartbeatResponse = answer('0+', {
+  throttleTimeMs: int32('0+', { default: 0 }),
   errorCode: int16(),
   errorMessage: string('0+', { nullable: '0+', default: null }),
   memberId: string('0+', { nullable: '0+', default: null }),

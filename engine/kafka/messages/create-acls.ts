@@ -1,5 +1,5 @@
 /** CreateAcls (key 30): lets someone do something. */
-import { array, int8, int16, int32, message, string } from '../codec/notation.ts'
+import { answer, array, int8, int16, int32, message, string } from '../codec/notation.ts'
 
 export const createAclsRequest = message('2+', {
   creations: array({
@@ -13,8 +13,8 @@ export const createAclsRequest = message('2+', {
   }),
 })
 
-export const createAclsResponse = message('2+', {
-  throttleTimeMs: int32(),
+export const createAclsResponse = answer('2+', {
+  throttleTimeMs: int32('0+', { default: 0 }),
   results: array({
     errorCode: int16(),
     errorMessage: string('0+', { nullable: '0+' }),

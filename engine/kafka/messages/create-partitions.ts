@@ -1,5 +1,5 @@
 /** CreatePartitions (key 37): gives topics more partitions. */
-import { array, bool, int16, int32, message, string } from '../codec/notation.ts'
+import { answer, array, bool, int16, int32, message, string } from '../codec/notation.ts'
 
 export const createPartitionsRequest = message('2+', {
   topics: array({
@@ -17,8 +17,8 @@ export const createPartitionsRequest = message('2+', {
   validateOnly: bool(),
 })
 
-export const createPartitionsResponse = message('2+', {
-  throttleTimeMs: int32(),
+export const createPartitionsResponse = answer('2+', {
+  throttleTimeMs: int32('0+', { default: 0 }),
   results: array({
     name: string(),
     errorCode: int16(),

@@ -1,5 +1,5 @@
 /** CreateTopics (key 19): makes topics. */
-import { array, bool, int8, int16, int32, message, string, uuid } from '../codec/notation.ts'
+import { answer, array, bool, int8, int16, int32, message, string, uuid } from '../codec/notation.ts'
 
 export const createTopicsRequest = message('5+', {
   topics: array({
@@ -19,7 +19,7 @@ export const createTopicsRequest = message('5+', {
   validateOnly: bool('1+', { default: false }),
 })
 
-export const createTopicsResponse = message('5+', {
+export const createTopicsResponse = answer('5+', {
   throttleTimeMs: int32('2+', { ignorable: true }),
   topics: array({
     name: string(),

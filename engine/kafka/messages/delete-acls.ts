@@ -1,5 +1,5 @@
 /** DeleteAcls (key 31): takes permissions back. */
-import { array, int8, int16, int32, message, string } from '../codec/notation.ts'
+import { answer, array, int8, int16, int32, message, string } from '../codec/notation.ts'
 
 export const deleteAclsRequest = message('2+', {
   filters: array({
@@ -13,8 +13,8 @@ export const deleteAclsRequest = message('2+', {
   }),
 })
 
-export const deleteAclsResponse = message('2+', {
-  throttleTimeMs: int32(),
+export const deleteAclsResponse = answer('2+', {
+  throttleTimeMs: int32('0+', { default: 0 }),
   filterResults: array({
     errorCode: int16(),
     errorMessage: string('0+', { nullable: '0+' }),

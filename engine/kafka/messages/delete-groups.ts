@@ -1,12 +1,12 @@
 /** DeleteGroups (key 42): removes groups that have no members. */
-import { array, int16, int32, message, string } from '../codec/notation.ts'
+import { answer, array, int16, int32, message, string } from '../codec/notation.ts'
 
 export const deleteGroupsRequest = message('2+', {
   groupsNames: array('string'),
 })
 
-export const deleteGroupsResponse = message('2+', {
-  throttleTimeMs: int32(),
+export const deleteGroupsResponse = answer('2+', {
+  throttleTimeMs: int32('0+', { default: 0 }),
   results: array({
     groupId: string(),
     errorCode: int16(),

@@ -1,5 +1,5 @@
 /** DeleteRecords (key 21): raises the log start offset of partitions. */
-import { array, int16, int32, int64, message, string } from '../codec/notation.ts'
+import { answer, array, int16, int32, int64, message, string } from '../codec/notation.ts'
 
 export const deleteRecordsRequest = message('2+', {
   topics: array({
@@ -12,8 +12,8 @@ export const deleteRecordsRequest = message('2+', {
   timeoutMs: int32(),
 })
 
-export const deleteRecordsResponse = message('2+', {
-  throttleTimeMs: int32(),
+export const deleteRecordsResponse = answer('2+', {
+  throttleTimeMs: int32('0+', { default: 0 }),
   topics: array({
     name: string(),
     partitions: array({

@@ -1,5 +1,5 @@
 /** DeleteTopics (key 20): removes topics, by name or by id. */
-import { array, int16, int32, message, string, uuid } from '../codec/notation.ts'
+import { answer, array, int16, int32, message, string, uuid } from '../codec/notation.ts'
 
 export const deleteTopicsRequest = message('4+', {
   topics: array(
@@ -13,7 +13,7 @@ export const deleteTopicsRequest = message('4+', {
   timeoutMs: int32(),
 })
 
-export const deleteTopicsResponse = message('4+', {
+export const deleteTopicsResponse = answer('4+', {
   throttleTimeMs: int32('1+', { ignorable: true }),
   responses: array({
     name: string('0+', { nullable: '6+' }),

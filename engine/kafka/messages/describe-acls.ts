@@ -1,5 +1,5 @@
 /** DescribeAcls (key 29): who may do what. */
-import { array, int8, int16, int32, message, string } from '../codec/notation.ts'
+import { answer, array, int8, int16, int32, message, string } from '../codec/notation.ts'
 
 export const describeAclsRequest = message('2+', {
   resourceTypeFilter: int8(),
@@ -11,8 +11,8 @@ export const describeAclsRequest = message('2+', {
   permissionType: int8(),
 })
 
-export const describeAclsResponse = message('2+', {
-  throttleTimeMs: int32(),
+export const describeAclsResponse = answer('2+', {
+  throttleTimeMs: int32('0+', { default: 0 }),
   errorCode: int16(),
   errorMessage: string('0+', { nullable: '0+' }),
   resources: array({

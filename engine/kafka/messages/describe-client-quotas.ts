@@ -1,5 +1,5 @@
 /** DescribeClientQuotas (key 48): quotas of clients. */
-import { array, bool, float64, int8, int16, int32, message, string } from '../codec/notation.ts'
+import { answer, array, bool, float64, int8, int16, int32, message, string } from '../codec/notation.ts'
 
 export const describeClientQuotasRequest = message('1+', {
   components: array({
@@ -10,8 +10,8 @@ export const describeClientQuotasRequest = message('1+', {
   strict: bool(),
 })
 
-export const describeClientQuotasResponse = message('1+', {
-  throttleTimeMs: int32(),
+export const describeClientQuotasResponse = answer('1+', {
+  throttleTimeMs: int32('0+', { default: 0 }),
   errorCode: int16(),
   errorMessage: string('0+', { nullable: '0+' }),
   entries: array(

@@ -1,5 +1,5 @@
 /** DescribeCluster (key 60): brokers of the cluster. */
-import { array, bool, int8, int16, int32, message, string } from '../codec/notation.ts'
+import { answer, array, bool, int8, int16, int32, message, string } from '../codec/notation.ts'
 
 export const describeClusterRequest = message('0+', {
   includeClusterAuthorizedOperations: bool(),
@@ -7,8 +7,8 @@ export const describeClusterRequest = message('0+', {
   includeFencedBrokers: bool('2+'),
 })
 
-export const describeClusterResponse = message('0+', {
-  throttleTimeMs: int32(),
+export const describeClusterResponse = answer('0+', {
+  throttleTimeMs: int32('0+', { default: 0 }),
   errorCode: int16(),
   errorMessage: string('0+', { nullable: '0+', default: null }),
   endpointType: int8('1+', { default: 1 }),

@@ -1,5 +1,5 @@
 /** DescribeConfigs (key 32): configuration of topics and brokers. */
-import { array, bool, int8, int16, int32, message, string } from '../codec/notation.ts'
+import { answer, array, bool, int8, int16, int32, message, string } from '../codec/notation.ts'
 
 export const describeConfigsRequest = message('4+', {
   resources: array({
@@ -11,8 +11,8 @@ export const describeConfigsRequest = message('4+', {
   includeDocumentation: bool('3+', { default: false }),
 })
 
-export const describeConfigsResponse = message('4+', {
-  throttleTimeMs: int32(),
+export const describeConfigsResponse = answer('4+', {
+  throttleTimeMs: int32('0+', { default: 0 }),
   results: array({
     errorCode: int16(),
     errorMessage: string('0+', { nullable: '0+' }),

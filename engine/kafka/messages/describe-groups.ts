@@ -1,12 +1,12 @@
 /** DescribeGroups (key 15): state and members of classic groups. */
-import { array, bool, bytes, int16, int32, message, string } from '../codec/notation.ts'
+import { answer, array, bool, bytes, int16, int32, message, string } from '../codec/notation.ts'
 
 export const describeGroupsRequest = message('5+', {
   groups: array('string'),
   includeAuthorizedOperations: bool('3+'),
 })
 
-export const describeGroupsResponse = message('5+', {
+export const describeGroupsResponse = answer('5+', {
   throttleTimeMs: int32('1+', { ignorable: true }),
   groups: array({
     errorCode: int16(),

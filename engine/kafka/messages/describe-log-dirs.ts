@@ -1,5 +1,5 @@
 /** DescribeLogDirs (key 35): directories of a broker, and the size of what is in them. */
-import { array, bool, int16, int32, int64, message, string } from '../codec/notation.ts'
+import { answer, array, bool, int16, int32, int64, message, string } from '../codec/notation.ts'
 
 export const describeLogDirsRequest = message('2+', {
   topics: array(
@@ -12,8 +12,8 @@ export const describeLogDirsRequest = message('2+', {
   ),
 })
 
-export const describeLogDirsResponse = message('2+', {
-  throttleTimeMs: int32(),
+export const describeLogDirsResponse = answer('2+', {
+  throttleTimeMs: int32('0+', { default: 0 }),
   errorCode: int16('3+', { ignorable: true }),
   results: array({
     errorCode: int16(),

@@ -1,5 +1,5 @@
 /** DescribeProducers (key 61): idempotent producers that partitions remember. */
-import { array, int16, int32, int64, message, string } from '../codec/notation.ts'
+import { answer, array, int16, int32, int64, message, string } from '../codec/notation.ts'
 
 export const describeProducersRequest = message('0+', {
   topics: array({
@@ -8,8 +8,8 @@ export const describeProducersRequest = message('0+', {
   }),
 })
 
-export const describeProducersResponse = message('0+', {
-  throttleTimeMs: int32(),
+export const describeProducersResponse = answer('0+', {
+  throttleTimeMs: int32('0+', { default: 0 }),
   topics: array({
     name: string(),
     partitions: array({

@@ -1,5 +1,5 @@
 /** DescribeQuorum (key 55): state of the metadata quorum. */
-import { array, int16, int32, int64, message, string, uint16, uuid } from '../codec/notation.ts'
+import { answer, array, int16, int32, int64, message, string, uint16, uuid } from '../codec/notation.ts'
 
 export const describeQuorumRequest = message('0+', {
   topics: array({
@@ -10,7 +10,7 @@ export const describeQuorumRequest = message('0+', {
   }),
 })
 
-export const describeQuorumResponse = message('0+', {
+export const describeQuorumResponse = answer('0+', {
   errorCode: int16(),
   errorMessage: string('2+', { nullable: '2+', ignorable: true }),
   topics: array({

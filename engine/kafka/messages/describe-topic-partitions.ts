@@ -1,5 +1,5 @@
 /** DescribeTopicPartitions (key 75): topics and their partitions, page by page. */
-import { array, bool, int16, int32, message, string, struct, uuid } from '../codec/notation.ts'
+import { answer, array, bool, int16, int32, message, string, struct, uuid } from '../codec/notation.ts'
 
 export const describeTopicPartitionsRequest = message('0+', {
   topics: array({
@@ -16,7 +16,7 @@ export const describeTopicPartitionsRequest = message('0+', {
   ),
 })
 
-export const describeTopicPartitionsResponse = message('0+', {
+export const describeTopicPartitionsResponse = answer('0+', {
   throttleTimeMs: int32('0+', { ignorable: true }),
   topics: array({
     errorCode: int16(),

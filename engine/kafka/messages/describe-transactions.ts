@@ -1,12 +1,12 @@
 /** DescribeTransactions (key 65): state of transactions. */
-import { array, int16, int32, int64, message, string } from '../codec/notation.ts'
+import { answer, array, int16, int32, int64, message, string } from '../codec/notation.ts'
 
 export const describeTransactionsRequest = message('0+', {
   transactionalIds: array('string'),
 })
 
-export const describeTransactionsResponse = message('0+', {
-  throttleTimeMs: int32(),
+export const describeTransactionsResponse = answer('0+', {
+  throttleTimeMs: int32('0+', { default: 0 }),
   transactionStates: array({
     errorCode: int16(),
     transactionalId: string(),

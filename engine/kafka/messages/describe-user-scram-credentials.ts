@@ -1,5 +1,5 @@
 /** DescribeUserScramCredentials (key 50): which users have SCRAM credentials. */
-import { array, int8, int16, int32, message, string } from '../codec/notation.ts'
+import { answer, array, int8, int16, int32, message, string } from '../codec/notation.ts'
 
 export const describeUserScramCredentialsRequest = message('0+', {
   users: array(
@@ -11,8 +11,8 @@ export const describeUserScramCredentialsRequest = message('0+', {
   ),
 })
 
-export const describeUserScramCredentialsResponse = message('0+', {
-  throttleTimeMs: int32(),
+export const describeUserScramCredentialsResponse = answer('0+', {
+  throttleTimeMs: int32('0+', { default: 0 }),
   errorCode: int16(),
   errorMessage: string('0+', { nullable: '0+' }),
   results: array({

@@ -1,5 +1,5 @@
 /** ElectLeaders (key 43): lets preferred or unclean replicas lead. */
-import { array, int8, int16, int32, message, string } from '../codec/notation.ts'
+import { answer, array, int8, int16, int32, message, string } from '../codec/notation.ts'
 
 export const electLeadersRequest = message('2+', {
   electionType: int8('1+'),
@@ -14,8 +14,8 @@ export const electLeadersRequest = message('2+', {
   timeoutMs: int32('0+', { default: 60_000 }),
 })
 
-export const electLeadersResponse = message('2+', {
-  throttleTimeMs: int32(),
+export const electLeadersResponse = answer('2+', {
+  throttleTimeMs: int32('0+', { default: 0 }),
   errorCode: int16('1+'),
   replicaElectionResults: array({
     topic: string(),

@@ -1,5 +1,5 @@
 /** EndTxn (key 26): commits or aborts a transaction. */
-import { bool, int16, int32, int64, message, string } from '../codec/notation.ts'
+import { answer, bool, int16, int32, int64, message, string } from '../codec/notation.ts'
 
 export const endTxnRequest = message('3+', {
   transactionalId: string(),
@@ -8,8 +8,8 @@ export const endTxnRequest = message('3+', {
   committed: bool(),
 })
 
-export const endTxnResponse = message('3+', {
-  throttleTimeMs: int32(),
+export const endTxnResponse = answer('3+', {
+  throttleTimeMs: int32('0+', { default: 0 }),
   errorCode: int16(),
   producerId: int64('5+', { default: -1, ignorable: true }),
   producerEpoch: int16('5+', { default: -1, ignorable: true }),

@@ -1,5 +1,5 @@
 /** Fetch (key 1): reads batches of some partitions, from consumers and from followers. */
-import { array, int8, int16, int32, int64, message, records, string, struct, uuid } from '../codec/notation.ts'
+import { answer, array, int8, int16, int32, int64, message, records, string, struct, uuid } from '../codec/notation.ts'
 
 export const fetchRequest = message('12+', {
   clusterId: string('12+', { nullable: '12+', tag: 0, default: null, ignorable: true }),
@@ -43,7 +43,7 @@ export const fetchRequest = message('12+', {
   rackId: string('11+', { default: '', ignorable: true }),
 })
 
-export const fetchResponse = message('12+', {
+export const fetchResponse = answer('12+', {
   throttleTimeMs: int32('1+', { ignorable: true }),
   errorCode: int16('7+', { ignorable: true }),
   sessionId: int32('7+', { default: 0 }),

@@ -1,5 +1,5 @@
 /** FindCoordinator (key 10): which broker coordinates a group or a transaction. */
-import { array, int8, int16, int32, message, string } from '../codec/notation.ts'
+import { answer, array, int8, int16, int32, message, string } from '../codec/notation.ts'
 
 export const findCoordinatorRequest = message('3+', {
   key: string('0-3'),
@@ -7,7 +7,7 @@ export const findCoordinatorRequest = message('3+', {
   coordinatorKeys: array('string', '4+'),
 })
 
-export const findCoordinatorResponse = message('3+', {
+export const findCoordinatorResponse = answer('3+', {
   throttleTimeMs: int32('1+', { ignorable: true }),
   errorCode: int16('0-3'),
   errorMessage: string('1-3', { nullable: '1-3', ignorable: true }),

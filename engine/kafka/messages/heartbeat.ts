@@ -1,5 +1,5 @@
 /** Heartbeat (key 12): a member of a classic group is alive. */
-import { int16, int32, message, string } from '../codec/notation.ts'
+import { answer, int16, int32, message, string } from '../codec/notation.ts'
 
 export const heartbeatRequest = message('4+', {
   groupId: string(),
@@ -8,7 +8,7 @@ export const heartbeatRequest = message('4+', {
   groupInstanceId: string('3+', { nullable: '3+', default: null }),
 })
 
-export const heartbeatResponse = message('4+', {
+export const heartbeatResponse = answer('4+', {
   throttleTimeMs: int32('1+', { ignorable: true }),
   errorCode: int16(),
 })

@@ -1,5 +1,5 @@
 /** IncrementalAlterConfigs (key 44): changes configuration key by key. */
-import { array, bool, int8, int16, int32, message, string } from '../codec/notation.ts'
+import { answer, array, bool, int8, int16, int32, message, string } from '../codec/notation.ts'
 
 export const incrementalAlterConfigsRequest = message('1+', {
   resources: array({
@@ -14,8 +14,8 @@ export const incrementalAlterConfigsRequest = message('1+', {
   validateOnly: bool(),
 })
 
-export const incrementalAlterConfigsResponse = message('1+', {
-  throttleTimeMs: int32(),
+export const incrementalAlterConfigsResponse = answer('1+', {
+  throttleTimeMs: int32('0+', { default: 0 }),
   responses: array({
     errorCode: int16(),
     errorMessage: string('0+', { nullable: '0+' }),

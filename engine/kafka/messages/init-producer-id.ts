@@ -1,5 +1,5 @@
 /** InitProducerId (key 22): gives an idempotent or transactional producer its id. */
-import { bool, int16, int32, int64, message, string } from '../codec/notation.ts'
+import { answer, bool, int16, int32, int64, message, string } from '../codec/notation.ts'
 
 export const initProducerIdRequest = message('2+', {
   transactionalId: string('0+', { nullable: '0+' }),
@@ -10,7 +10,7 @@ export const initProducerIdRequest = message('2+', {
   keepPreparedTxn: bool('6+', { default: false }),
 })
 
-export const initProducerIdResponse = message('2+', {
+export const initProducerIdResponse = answer('2+', {
   throttleTimeMs: int32('0+', { ignorable: true }),
   errorCode: int16(),
   producerId: int64('0+', { default: -1 }),

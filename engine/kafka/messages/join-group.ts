@@ -1,5 +1,5 @@
 /** JoinGroup (key 11): a member of a classic group joins, and waits for the rebalance. */
-import { array, bool, bytes, int16, int32, message, string } from '../codec/notation.ts'
+import { answer, array, bool, bytes, int16, int32, message, string } from '../codec/notation.ts'
 
 export const joinGroupRequest = message('6+', {
   groupId: string(),
@@ -15,7 +15,7 @@ export const joinGroupRequest = message('6+', {
   reason: string('8+', { nullable: '8+', default: null, ignorable: true }),
 })
 
-export const joinGroupResponse = message('6+', {
+export const joinGroupResponse = answer('6+', {
   throttleTimeMs: int32('2+', { ignorable: true }),
   errorCode: int16(),
   generationId: int32('0+', { default: -1 }),

@@ -1,5 +1,5 @@
 /** LeaveGroup (key 13): members leave a classic group. */
-import { array, int16, int32, message, string } from '../codec/notation.ts'
+import { answer, array, int16, int32, message, string } from '../codec/notation.ts'
 
 export const leaveGroupRequest = message('4+', {
   groupId: string(),
@@ -14,7 +14,7 @@ export const leaveGroupRequest = message('4+', {
   ),
 })
 
-export const leaveGroupResponse = message('4+', {
+export const leaveGroupResponse = answer('4+', {
   throttleTimeMs: int32('1+', { ignorable: true }),
   errorCode: int16(),
   members: array(

@@ -1,12 +1,12 @@
 /** ListConfigResources (key 74): what has a configuration. */
-import { array, int8, int16, int32, message, string } from '../codec/notation.ts'
+import { answer, array, int8, int16, int32, message, string } from '../codec/notation.ts'
 
 export const listConfigResourcesRequest = message('0+', {
   resourceTypes: array('int8', '1+'),
 })
 
-export const listConfigResourcesResponse = message('0+', {
-  throttleTimeMs: int32(),
+export const listConfigResourcesResponse = answer('0+', {
+  throttleTimeMs: int32('0+', { default: 0 }),
   errorCode: int16(),
   configResources: array({
     resourceName: string(),

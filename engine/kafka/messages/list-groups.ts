@@ -1,12 +1,12 @@
 /** ListGroups (key 16): which groups there are. */
-import { array, int16, int32, message, string } from '../codec/notation.ts'
+import { answer, array, int16, int32, message, string } from '../codec/notation.ts'
 
 export const listGroupsRequest = message('3+', {
   statesFilter: array('string', '4+'),
   typesFilter: array('string', '5+'),
 })
 
-export const listGroupsResponse = message('3+', {
+export const listGroupsResponse = answer('3+', {
   throttleTimeMs: int32('1+', { ignorable: true }),
   errorCode: int16(),
   groups: array({

@@ -1,5 +1,5 @@
 /** ListOffsets (key 2): the offset of a time, of the log's start, of its end. */
-import { array, int8, int16, int32, int64, message, string } from '../codec/notation.ts'
+import { answer, array, int8, int16, int32, int64, message, string } from '../codec/notation.ts'
 
 export const listOffsetsRequest = message('6+', {
   replicaId: int32(),
@@ -16,7 +16,7 @@ export const listOffsetsRequest = message('6+', {
   timeoutMs: int32('10+', { ignorable: true }),
 })
 
-export const listOffsetsResponse = message('6+', {
+export const listOffsetsResponse = answer('6+', {
   throttleTimeMs: int32('2+', { ignorable: true }),
   topics: array({
     name: string(),

@@ -1,5 +1,5 @@
 /** ListPartitionReassignments (key 46): replicas that are being moved. */
-import { array, int16, int32, message, string } from '../codec/notation.ts'
+import { answer, array, int16, int32, message, string } from '../codec/notation.ts'
 
 export const listPartitionReassignmentsRequest = message('0+', {
   timeoutMs: int32('0+', { default: 60_000 }),
@@ -13,8 +13,8 @@ export const listPartitionReassignmentsRequest = message('0+', {
   ),
 })
 
-export const listPartitionReassignmentsResponse = message('0+', {
-  throttleTimeMs: int32(),
+export const listPartitionReassignmentsResponse = answer('0+', {
+  throttleTimeMs: int32('0+', { default: 0 }),
   errorCode: int16(),
   errorMessage: string('0+', { nullable: '0+' }),
   topics: array({

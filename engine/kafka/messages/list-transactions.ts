@@ -1,5 +1,5 @@
 /** ListTransactions (key 66): which transactions there are. */
-import { array, int16, int32, int64, message, string } from '../codec/notation.ts'
+import { answer, array, int16, int32, int64, message, string } from '../codec/notation.ts'
 
 export const listTransactionsRequest = message('0+', {
   stateFilters: array('string'),
@@ -8,8 +8,8 @@ export const listTransactionsRequest = message('0+', {
   transactionalIdPattern: string('2+', { nullable: '2+', default: null }),
 })
 
-export const listTransactionsResponse = message('0+', {
-  throttleTimeMs: int32(),
+export const listTransactionsResponse = answer('0+', {
+  throttleTimeMs: int32('0+', { default: 0 }),
   errorCode: int16(),
   unknownStateFilters: array('string'),
   transactionStates: array({

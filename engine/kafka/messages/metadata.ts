@@ -1,5 +1,5 @@
 /** Metadata (key 3): which topics there are, and who leads their partitions. */
-import { array, bool, int16, int32, message, string, uuid } from '../codec/notation.ts'
+import { answer, array, bool, int16, int32, message, string, uuid } from '../codec/notation.ts'
 
 export const metadataRequest = message('9+', {
   topics: array(
@@ -15,7 +15,7 @@ export const metadataRequest = message('9+', {
   includeTopicAuthorizedOperations: bool('8+'),
 })
 
-export const metadataResponse = message('9+', {
+export const metadataResponse = answer('9+', {
   throttleTimeMs: int32('3+', { ignorable: true }),
   brokers: array({
     nodeId: int32(),

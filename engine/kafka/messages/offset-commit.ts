@@ -1,5 +1,5 @@
 /** OffsetCommit (key 8): stores how far a group has come. */
-import { array, int16, int32, int64, message, string, uuid } from '../codec/notation.ts'
+import { answer, array, int16, int32, int64, message, string, uuid } from '../codec/notation.ts'
 
 export const offsetCommitRequest = message('8+', {
   groupId: string(),
@@ -20,7 +20,7 @@ export const offsetCommitRequest = message('8+', {
   }),
 })
 
-export const offsetCommitResponse = message('8+', {
+export const offsetCommitResponse = answer('8+', {
   throttleTimeMs: int32('3+', { ignorable: true }),
   topics: array({
     name: string('0-9', { ignorable: true }),

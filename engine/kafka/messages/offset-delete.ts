@@ -1,5 +1,5 @@
 /** OffsetDelete (key 47): forgets offsets of a group. */
-import { array, int16, int32, message, string } from '../codec/notation.ts'
+import { answer, array, int16, int32, message, string } from '../codec/notation.ts'
 
 export const offsetDeleteRequest = message('none', {
   groupId: string(),
@@ -11,7 +11,7 @@ export const offsetDeleteRequest = message('none', {
   }),
 })
 
-export const offsetDeleteResponse = message('none', {
+export const offsetDeleteResponse = answer('none', {
   errorCode: int16(),
   throttleTimeMs: int32('0+', { ignorable: true }),
   topics: array({

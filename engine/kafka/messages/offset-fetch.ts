@@ -1,5 +1,5 @@
 /** OffsetFetch (key 9): how far groups have come. */
-import { array, bool, int16, int32, int64, message, string, uuid } from '../codec/notation.ts'
+import { answer, array, bool, int16, int32, int64, message, string, uuid } from '../codec/notation.ts'
 
 export const offsetFetchRequest = message('6+', {
   groupId: string('0-7'),
@@ -31,7 +31,7 @@ export const offsetFetchRequest = message('6+', {
   requireStable: bool('7+', { default: false }),
 })
 
-export const offsetFetchResponse = message('6+', {
+export const offsetFetchResponse = answer('6+', {
   throttleTimeMs: int32('3+', { ignorable: true }),
   topics: array(
     {

@@ -1,5 +1,5 @@
 /** OffsetForLeaderEpoch (key 23): where leader epochs end. */
-import { array, int16, int32, int64, message, string } from '../codec/notation.ts'
+import { answer, array, int16, int32, int64, message, string } from '../codec/notation.ts'
 
 export const offsetForLeaderEpochRequest = message('4+', {
   replicaId: int32('3+', { default: -2, ignorable: true }),
@@ -13,7 +13,7 @@ export const offsetForLeaderEpochRequest = message('4+', {
   }),
 })
 
-export const offsetForLeaderEpochResponse = message('4+', {
+export const offsetForLeaderEpochResponse = answer('4+', {
   throttleTimeMs: int32('2+', { ignorable: true }),
   topics: array({
     topic: string(),

@@ -1,5 +1,5 @@
 /** Produce (key 0): appends one batch to each of some partitions. */
-import { array, int16, int32, int64, message, records, string, struct, uuid } from '../codec/notation.ts'
+import { answer, array, int16, int32, int64, message, records, string, struct, uuid } from '../codec/notation.ts'
 
 export const produceRequest = message('9+', {
   transactionalId: string('3+', { nullable: '3+', default: null }),
@@ -15,7 +15,7 @@ export const produceRequest = message('9+', {
   }),
 })
 
-export const produceResponse = message('9+', {
+export const produceResponse = answer('9+', {
   responses: array({
     name: string('0-12', { ignorable: true }),
     topicId: uuid('13+', { ignorable: true }),

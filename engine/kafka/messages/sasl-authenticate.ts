@@ -1,11 +1,11 @@
 /** SaslAuthenticate (key 36): one step of an authentication. */
-import { bytes, int16, int64, message, string } from '../codec/notation.ts'
+import { answer, bytes, int16, int64, message, string } from '../codec/notation.ts'
 
 export const saslAuthenticateRequest = message('2+', {
   authBytes: bytes(),
 })
 
-export const saslAuthenticateResponse = message('2+', {
+export const saslAuthenticateResponse = answer('2+', {
   errorCode: int16(),
   errorMessage: string('0+', { nullable: '0+' }),
   authBytes: bytes(),

@@ -1,11 +1,11 @@
 /** SaslHandshake (key 17): chooses how to authenticate. */
-import { array, int16, message, string } from '../codec/notation.ts'
+import { answer, array, int16, message, string } from '../codec/notation.ts'
 
 export const saslHandshakeRequest = message('none', {
   mechanism: string(),
 })
 
-export const saslHandshakeResponse = message('none', {
+export const saslHandshakeResponse = answer('none', {
   errorCode: int16(),
   mechanisms: array('string'),
 })

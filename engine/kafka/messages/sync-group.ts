@@ -1,5 +1,5 @@
 /** SyncGroup (key 14): the leader of a classic group assigns; everyone gets what is theirs. */
-import { array, bytes, int16, int32, message, string } from '../codec/notation.ts'
+import { answer, array, bytes, int16, int32, message, string } from '../codec/notation.ts'
 
 export const syncGroupRequest = message('4+', {
   groupId: string(),
@@ -14,7 +14,7 @@ export const syncGroupRequest = message('4+', {
   }),
 })
 
-export const syncGroupResponse = message('4+', {
+export const syncGroupResponse = answer('4+', {
   throttleTimeMs: int32('1+', { ignorable: true }),
   errorCode: int16(),
   protocolType: string('5+', { nullable: '5+', default: null, ignorable: true }),

@@ -1,5 +1,5 @@
 /** TxnOffsetCommit (key 28): offsets that count once a transaction commits. */
-import { array, int16, int32, int64, message, string } from '../codec/notation.ts'
+import { answer, array, int16, int32, int64, message, string } from '../codec/notation.ts'
 
 export const txnOffsetCommitRequest = message('3+', {
   transactionalId: string(),
@@ -20,8 +20,8 @@ export const txnOffsetCommitRequest = message('3+', {
   }),
 })
 
-export const txnOffsetCommitResponse = message('3+', {
-  throttleTimeMs: int32(),
+export const txnOffsetCommitResponse = answer('3+', {
+  throttleTimeMs: int32('0+', { default: 0 }),
   topics: array({
     name: string(),
     partitions: array({

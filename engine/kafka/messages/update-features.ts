@@ -1,5 +1,5 @@
 /** UpdateFeatures (key 57): finalizes feature levels. */
-import { array, bool, int8, int16, int32, message, string } from '../codec/notation.ts'
+import { answer, array, bool, int8, int16, int32, message, string } from '../codec/notation.ts'
 
 export const updateFeaturesRequest = message('0+', {
   timeoutMs: int32('0+', { default: 60_000 }),
@@ -12,8 +12,8 @@ export const updateFeaturesRequest = message('0+', {
   validateOnly: bool('1+', { default: false }),
 })
 
-export const updateFeaturesResponse = message('0+', {
-  throttleTimeMs: int32(),
+export const updateFeaturesResponse = answer('0+', {
+  throttleTimeMs: int32('0+', { default: 0 }),
   errorCode: int16(),
   errorMessage: string('0+', { nullable: '0+' }),
   results: array(

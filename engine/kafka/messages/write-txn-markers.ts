@@ -1,5 +1,5 @@
 /** WriteTxnMarkers (key 27): between brokers: ends transactions in partitions. */
-import { array, bool, int8, int16, int32, int64, message, string } from '../codec/notation.ts'
+import { answer, array, bool, int8, int16, int32, int64, message, string } from '../codec/notation.ts'
 
 export const writeTxnMarkersRequest = message('1+', {
   markers: array({
@@ -15,7 +15,7 @@ export const writeTxnMarkersRequest = message('1+', {
   }),
 })
 
-export const writeTxnMarkersResponse = message('1+', {
+export const writeTxnMarkersResponse = answer('1+', {
   markers: array({
     producerId: int64(),
     topics: array({

@@ -48,8 +48,9 @@ interface Place {
 
 export class Connection {
   readonly socket: Socket
-  /** Aborted when the connection ends: what waits for its sake need not any more. */
+  /** Aborted when the connection ends or is about to: what waits for its sake need not any more. */
   readonly signal: AbortSignal
+  readonly address: string
   /** `/address`, as Kafka shows clients. */
   readonly clientHost: string
   /** Monotonic time of the last byte that came or went. */
@@ -68,7 +69,8 @@ export class Connection {
   constructor(socket: Socket, handler: ConnectionHandler, options: ConnectionOptions) {
     this.socket = socket
     this.signal = this.#abort.signal
-    this.clientHost = `/${socket.remoteAddress ?? ''}`
+    this.address = socket.remoteAddress ?? ''
+    this.clientHost = `/${this.address}`
     this.#handler = handler
     this.#assembler = new FrameAssembler(options.requestBytesMax)
     socket.setNoDelay(true)
@@ -173,6 +175,7 @@ export class Connection {
   /** Begins nothing more, answers what is under way, and ends. Resolves then, or after `timeoutMs`. */
   async drain(timeoutMs: number): Promise<void> {
     this.#isDraining = true
+    this.#abort.abort() // a fetch that waits for records answers with what there is
     if (this.#places.length > 0 && !this.#hasEnded) {
       const { promise, resolve } = Promise.withResolvers<void>()
       const timer = setTimeout(resolve, timeoutMs)

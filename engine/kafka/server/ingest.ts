@@ -122,9 +122,13 @@ export class Ingest implements AppendHandler {
     return new Run(arena.region.bytes.subarray(at, to), at, firstSlab, slabCount, this.#free)
   }
 
-  /** Resolves when slabs became free, or the server closes. */
-  room(): Promise<void> {
-    return new Promise(resolve => this.#waiting.push(resolve))
+  /** Resolves when slabs became free, or the server closes, or the time is over. */
+  async room(timeoutMs: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#waiting.push(resolve)
+    const timer = setTimeout(resolve, timeoutMs)
+    await promise
+    clearTimeout(timer)
   }
 
   #wakeWaiting(): void {

@@ -6,6 +6,8 @@ export class TopicDirectory {
   readonly #broker: Broker
   readonly #byName = new Map<string, ClientTopic>()
   readonly #byId = new Map<string, ClientTopic>()
+  /** Topics whose records have the time at which they were appended. */
+  readonly #logAppendTime = new Set<string>()
   #version = -1
 
   constructor(broker: Broker) {
@@ -24,6 +26,12 @@ export class TopicDirectory {
     return this.#byId.get(topicId)
   }
 
+  /** Its records have the time at which they were appended: `message.timestamp.type=LogAppendTime`. */
+  isLogAppendTime(topic: string): boolean {
+    this.#refresh()
+    return this.#logAppendTime.has(topic)
+  }
+
   /** By name. */
   all(): readonly ClientTopic[] {
     this.#refresh()
@@ -35,10 +43,12 @@ export class TopicDirectory {
     if (version === this.#version) return
     this.#byName.clear()
     this.#byId.clear()
+    this.#logAppendTime.clear()
     for (const name of this.#broker.topicNames()) {
       const topic = this.#broker.clientTopic(name)
       this.#byName.set(name, topic)
       this.#byId.set(topic.topicId, topic)
+      if (this.#broker.topicConfig(name)['message.timestamp.type'] === 'LogAppendTime') this.#logAppendTime.add(name)
     }
     this.#version = version
   }

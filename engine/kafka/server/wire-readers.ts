@@ -85,10 +85,20 @@ export class WireReaders {
     this.#timer = setInterval(() => this.#closeIdle(), IDLE_MS / 2).unref()
   }
 
+  /** For views, which the client verifies. */
   of(partition: ClientPartition): WireReader {
-    const key = `${partition.slot} ${partition.slotGeneration}`
+    return this.#take(partition, false)
+  }
+
+  /** For looking into batches. */
+  checking(partition: ClientPartition): PartitionReader {
+    return this.#take(partition, true).reader
+  }
+
+  #take(partition: ClientPartition, checkCrc: boolean): WireReader {
+    const key = `${partition.slot} ${partition.slotGeneration} ${checkCrc}`
     const known = this.#open.get(key)
-    const reader = known ?? this.#make(key, partition)
+    const reader = known ?? this.#make(key, partition, checkCrc)
     this.#open.delete(key)
     this.#open.set(key, reader)
     reader.usedMs = performance.now()
@@ -96,11 +106,11 @@ export class WireReaders {
     return reader
   }
 
-  #make(key: string, partition: ClientPartition): WireReader {
+  #make(key: string, partition: ClientPartition, checkCrc: boolean): WireReader {
     const { control, segments } = this.#memory
     return new WireReader(
       partition,
-      this.#pool.take(key, () => new PartitionReader(partition, control, segments, false)),
+      this.#pool.take(key, () => new PartitionReader(partition, control, segments, checkCrc)),
     )
   }
 

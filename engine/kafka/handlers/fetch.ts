@@ -1,0 +1,248 @@
+/**
+ * Fetch: views of the mapped log, sent as they are. An answer that has fewer bytes than the client wants waits for records
+ * to arrive, without polling, and no longer than the client says.
+ */
+import { isMillraceError } from '../../base/errors.ts'
+import type { ClientPartition } from '../../broker/topic-metadata.ts'
+import { SLOT } from '../../memory/control-block.ts'
+import type { WrittenMessage } from '../codec/notation.ts'
+import { KAFKA_ERROR, kafkaCodeOf } from '../error-codes.ts'
+import type { Handler } from '../handler.ts'
+import { FETCH_BYTES_MAX, FETCH_WAIT_MS_MAX } from '../limits.ts'
+import type { fetch, fetchResponse } from '../messages/fetch.ts'
+import type { FetchSession, WantedPartition } from '../server/fetch-sessions.ts'
+import type { Call, KafkaService } from '../service.ts'
+import { epochFault } from './leader-epochs.ts'
+
+type FetchRequest = Parameters<Handler<typeof fetch>>[1]
+type FetchAnswer = WrittenMessage<typeof fetchResponse>
+type PartitionAnswer = FetchAnswer['responses'][number]['partitions'][number]
+
+const ID_VERSION = 13
+const FINAL_EPOCH = -1
+const INITIAL_EPOCH = 0
+const READ_COMMITTED = 1
+const NOTHING: readonly Uint8Array[] = []
+
+/** What is read for one partition. */
+interface Fetched {
+  readonly wanted: WantedPartition
+  readonly errorCode: number
+  readonly bytes: number
+  readonly highWatermark: number
+  readonly logStartOffset: number
+  readonly answer: PartitionAnswer
+}
+
+/** What a request is about, once its session is known. */
+interface Context {
+  readonly wanted: readonly WantedPartition[]
+  /** Undefined: the client fetches without a session. */
+  readonly session: FetchSession | undefined
+  /** Only what is new to the client is told. */
+  readonly isIncremental: boolean
+}
+
+export const handleFetch: Handler<typeof fetch> = async (service, request, call) => {
+  const context = contextOf(service, request, call.apiVersion)
+  if (typeof context === 'number') return { errorCode: context, sessionId: 0, responses: [] }
+  const maxBytes = Math.min(request.maxBytes, FETCH_BYTES_MAX)
+  const isCommitted = request.isolationLevel === READ_COMMITTED
+  const read = (): Fetched[] => readAll(service, context.wanted, maxBytes, isCommitted)
+  const maxWaitMs = Math.min(request.maxWaitMs, FETCH_WAIT_MS_MAX)
+  let fetched = read()
+  if (!isEnough(fetched, request.minBytes) && maxWaitMs > 0) {
+    await waitFor(service, call, context.wanted, maxWaitMs, () => {
+      fetched = read()
+      return isEnough(fetched, request.minBytes)
+    })
+  }
+  return answerOf(context, fetched, call.apiVersion)
+}
+
+function contextOf(service: KafkaService, request: FetchRequest, version: number): Context | number {
+  const { sessionId, sessionEpoch } = request
+  const isId = version >= ID_VERSION
+  const named = request.topics.flatMap(({ topic, topicId, partitions }) =>
+    partitions.map(
+      ({ partition, currentLeaderEpoch, fetchOffset, lastFetchedEpoch, partitionMaxBytes }): WantedPartition => ({
+        topic: isId ? topicId : topic,
+        isId,
+        partition,
+        currentLeaderEpoch,
+        fetchOffset,
+        lastFetchedEpoch,
+        maxBytes: partitionMaxBytes,
+      }),
+    ),
+  )
+  if (sessionEpoch === FINAL_EPOCH || sessionEpoch === INITIAL_EPOCH) {
+    service.sessions.close(sessionId)
+    const session = sessionEpoch === FINAL_EPOCH ? undefined : service.sessions.open(named)
+    return { wanted: named, session, isIncremental: false }
+  }
+  const forgotten = request.forgottenTopicsData.flatMap(({ topic, topicId, partitions }) =>
+    partitions.map(partition => ({ topic: isId ? topicId : topic, isId, partition })),
+  )
+  const session = service.sessions.resume(sessionId, sessionEpoch, named, forgotten)
+  if (typeof session === 'string') return KAFKA_ERROR[session]
+  return { wanted: session.wanted, session, isIncremental: true }
+}
+
+function readAll(
+  service: KafkaService,
+  wanted: readonly WantedPartition[],
+  maxBytes: number,
+  isCommitted: boolean,
+): Fetched[] {
+  const all: Fetched[] = []
+  let bytes = 0
+  for (const partition of wanted) {
+    const most = Math.min(partition.maxBytes, maxBytes - bytes)
+    const fetched = readOne(service, partition, most, bytes === 0, isCommitted)
+    bytes += fetched.bytes
+    all.push(fetched)
+  }
+  return all
+}
+
+function readOne(
+  service: KafkaService,
+  wanted: WantedPartition,
+  maxBytes: number,
+  isFirst: boolean,
+  isCommitted: boolean,
+): Fetched {
+  const partition = find(service, wanted)
+  if (typeof partition === 'number') return failed(wanted, partition)
+  const { control } = service.broker.memory
+  try {
+    const fault = epochFault(service, partition, wanted.currentLeaderEpoch)
+    if (fault !== undefined) return failed(wanted, fault)
+    const wire = service.readers.of(partition)
+    const { highWatermark, logStartOffset } = wire.reader
+    const diverging = divergingEpoch(service, partition, wanted)
+    wire.reader.demandInRange(wanted.fetchOffset)
+    const isDiverging = diverging !== undefined
+    const { pieces, bytes } = isDiverging
+      ? { pieces: NOTHING, bytes: 0 }
+      : wire.read(wanted.fetchOffset, maxBytes, isFirst && maxBytes > 0)
+    const answer: PartitionAnswer = {
+      partitionIndex: wanted.partition,
+      errorCode: KAFKA_ERROR.NONE,
+      highWatermark,
+      lastStableOffset: control.get(partition.slot, SLOT.lastStableOffset),
+      logStartOffset,
+      abortedTransactions: isCommitted ? (wire.aborted?.within(wanted.fetchOffset, highWatermark) ?? []) : null,
+      records: pieces,
+      ...(diverging === undefined ? {} : { divergingEpoch: diverging }),
+    }
+    return { wanted, errorCode: 0, bytes, highWatermark, logStartOffset, answer }
+  } catch (error) {
+    if (isMillraceError(error, 'OFFSET_OUT_OF_RANGE')) {
+      const highWatermark = control.get(partition.slot, SLOT.highWatermark)
+      const logStartOffset = control.get(partition.slot, SLOT.logStartOffset)
+      return failed(wanted, KAFKA_ERROR.OFFSET_OUT_OF_RANGE, highWatermark, logStartOffset)
+    }
+    return failed(wanted, kafkaCodeOf(error))
+  }
+}
+
+function find(service: KafkaService, { topic, isId, partition }: WantedPartition): ClientPartition | number {
+  return service.partition(service.topic(isId ? { topicId: topic } : { name: topic }), partition)
+}
+
+function failed(wanted: WantedPartition, errorCode: number, highWatermark = -1, logStartOffset = -1): Fetched {
+  const answer = {
+    partitionIndex: wanted.partition,
+    errorCode,
+    highWatermark,
+    logStartOffset,
+    abortedTransactions: null,
+    records: NOTHING,
+  }
+  return { wanted, errorCode, bytes: 0, highWatermark, logStartOffset, answer }
+}
+
+/** Where the log that a follower has parts from this one, undefined while it does not (KIP-595). */
+function divergingEpoch(
+  { broker }: KafkaService,
+  { topic, partition }: ClientPartition,
+  { lastFetchedEpoch, fetchOffset }: WantedPartition,
+): { epoch: number; endOffset: number } | undefined {
+  if (lastFetchedEpoch < 0) return undefined
+  const end = broker.offsetForLeaderEpoch(topic, partition, lastFetchedEpoch)
+  if (end === undefined) return { epoch: -1, endOffset: -1 }
+  const isOurs = end.leaderEpoch === lastFetchedEpoch && end.endOffset >= fetchOffset
+  return isOurs ? undefined : { epoch: end.leaderEpoch, endOffset: end.endOffset }
+}
+
+/** Enough is also an error, and a log that parts: the client wants to know. */
+function isEnough(fetched: readonly Fetched[], minBytes: number): boolean {
+  if (fetched.length === 0) return true
+  let bytes = 0
+  for (const { bytes: more, errorCode, answer } of fetched) {
+    if (errorCode !== KAFKA_ERROR.NONE || answer.divergingEpoch !== undefined) return true
+    bytes += more
+  }
+  return bytes >= minBytes
+}
+
+/** Resolves when `look` is satisfied, which is asked after each arrival, or the time is over, or the connection ends. */
+function waitFor(
+  service: KafkaService,
+  { signal }: Call,
+  wanted: readonly WantedPartition[],
+  maxWaitMs: number,
+  look: () => boolean,
+): Promise<void> {
+  if (signal.aborted) return Promise.resolve()
+  return new Promise(resolve => {
+    const watched: ClientPartition[] = []
+    let isDue = false
+    const end = (): void => {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', end)
+      for (const partition of watched.splice(0)) service.arrivals.unwatch(partition, arrived)
+      resolve()
+    }
+    // What arrives in one turn of the event loop is looked at once.
+    const arrived = (): void => {
+      if (isDue || watched.length === 0) return
+      isDue = true
+      queueMicrotask(() => {
+        isDue = false
+        if (watched.length > 0 && look()) end()
+      })
+    }
+    const timer = setTimeout(end, maxWaitMs)
+    signal.addEventListener('abort', end)
+    for (const partition of wanted) {
+      const found = find(service, partition)
+      if (typeof found === 'number') continue
+      watched.push(found)
+      service.arrivals.watch(found, partition.fetchOffset, arrived)
+    }
+    if (watched.length === 0) end()
+  })
+}
+
+function answerOf({ session, isIncremental }: Context, fetched: readonly Fetched[], version: number): FetchAnswer {
+  const byTopic = new Map<string, PartitionAnswer[]>()
+  for (const state of fetched) {
+    const { wanted, answer } = state
+    if (isIncremental && session?.isNews(wanted, state) === false) continue
+    session?.told(wanted, state)
+    const answers = byTopic.get(wanted.topic)
+    if (answers === undefined) byTopic.set(wanted.topic, [answer])
+    else answers.push(answer)
+  }
+  const isId = version >= ID_VERSION
+  return {
+    errorCode: KAFKA_ERROR.NONE,
+    sessionId: session?.id ?? 0,
+    responses: Array.from(byTopic, ([topic, partitions]) =>
+      isId ? { topicId: topic, partitions } : { topic, partitions },
+    ),
+  }
+}
