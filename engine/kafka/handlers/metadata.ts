@@ -115,8 +115,10 @@ export const handleDescribeTopicPartitions: Handler<typeof describeTopicPartitio
     }
     const from = cursor?.topicName === name ? Math.max(cursor.partitionIndex, 0) : 0
     const page = topic.partitions.slice(from, from + most - count)
-    const described = describe(service, { ...topic, partitions: page }, TOPIC_OPERATIONS)
-    if (page.length > 0) topics.push(described)
+    const { partitions, ...described } = describe(service, { ...topic, partitions: page }, TOPIC_OPERATIONS)
+    // Kafka's admin client takes the two as lists, whatever the protocol says.
+    const listed = partitions.map(one => ({ ...one, eligibleLeaderReplicas: [], lastKnownElr: [] }))
+    if (page.length > 0) topics.push({ ...described, partitions: listed })
     count += page.length
     const next = from + page.length
     if (next < topic.partitions.length) return { topics, nextCursor: { topicName: name, partitionIndex: next } }

@@ -9,6 +9,7 @@ import { handleProduce } from '../handlers/produce.ts'
 import { apiVersions, produce, SERVED } from '../served.ts'
 import type { Call, KafkaService } from '../service.ts'
 import type { Answer, Connection } from './connection.ts'
+import { errorAnswer } from './error-answer.ts'
 import type { ReceivedRequest } from './frame-assembler.ts'
 import type { Endpoint } from './listener.ts'
 
@@ -48,6 +49,15 @@ export class Dispatcher {
     const write = (answer: Awaited<typeof answered>): Answer =>
       answer && writeResponse(served.api, apiVersion, header.correlationId, answer)
     return answered instanceof Promise ? answered.then(write) : write(answered)
+  }
+
+  /** Answers with an error for everything that the request names, and carries nothing out. */
+  refuse(request: ReceivedRequest, errorCode: number): Answer {
+    const api = SERVED.get(request.apiKey)?.api
+    if (api === undefined) throw new MillraceError('UNSUPPORTED_VERSION', { api: request.apiKey })
+    const { header, body } = readRequest(api, request.whole())
+    if (api.key === produce.key && (body as { acks?: number }).acks === 0) return undefined
+    return writeResponse(api, header.apiVersion, header.correlationId, errorAnswer(api, body, errorCode) as never)
   }
 
   #apiVersions(request: ReceivedRequest): Answer {

@@ -45,13 +45,13 @@ export interface KafkaServerOptions extends ListenerOptions {
   readonly interceptor?: Interceptor
 }
 
-/** Stands between requests and answers. Whatever it does not touch goes on as it is. */
+/** What is done with a request instead of carrying it out: its connection ends, or everything in it is answered with an error. */
+export type Intervention = { readonly kind: 'drop' } | { readonly kind: 'error'; readonly errorCode: number }
+
+/** Stands in front of requests, for tests of clients. */
 export interface Interceptor {
-  /**
-   * Called before a request is carried out.
-   * @returns nothing to let it through at once; a promise to delay it; `drop` to end the connection; or the Kafka error code that answers it
-   */
-  before(apiKey: number, apiVersion: number): Promise<void> | 'drop' | undefined
+  /** Called before a request is carried out, which it is when this gives nothing; a promise delays it. */
+  before(apiKey: number, apiVersion: number): Promise<Intervention | undefined> | Intervention | undefined
 }
 
 export interface ServerEvents {
@@ -150,10 +150,13 @@ export class KafkaServer extends EventEmitter<ServerEvents> implements Connectio
   /** @internal */
   handle(request: ReceivedRequest, connection: Connection): Answer | Promise<Answer> {
     const endpoint = (this.#connections.get(connection) as Listener).endpoint(connection.socket)
+    const go = (intervention?: Intervention): Answer | Promise<Answer> => {
+      if (intervention === undefined) return this.#dispatcher.handle(request, connection, endpoint)
+      if (intervention.kind === 'error') return this.#dispatcher.refuse(request, intervention.errorCode)
+      throw new MillraceError('CLOSED', { object: 'connection' })
+    }
     const first = this.#options.interceptor?.before(request.apiKey, request.apiVersion)
-    if (first === undefined) return this.#dispatcher.handle(request, connection, endpoint)
-    if (first === 'drop') throw new MillraceError('CLOSED', { object: 'connection' })
-    return first.then(() => this.#dispatcher.handle(request, connection, endpoint))
+    return first instanceof Promise ? first.then(go) : go(first)
   }
 
   /** @internal */
