@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Example, ExampleFolder, examplesOf, expectedOutput } from './support/examples.ts'
 
-const examples = ['README.md', 'docs/API.md', 'docs/SCHEMAS.md'].flatMap(document => examplesOf(document))
+const examples = ['README.md', 'docs/API.md', 'docs/SCHEMAS.md', 'docs/KAFKA.md'].flatMap(document =>
+  examplesOf(document),
+)
 
 describe('the examples of the documents', () => {
   let folder: ExampleFolder

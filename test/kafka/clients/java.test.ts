@@ -1,0 +1,79 @@
+/** Kafka's own clients and tools against our broker. The Java producer is idempotent by default. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type TestBroker, testBroker } from '../../../client/testing.ts'
+import { FETCH_TIMEOUT_MS, whyNoKafka } from '../support/jars.ts'
+import { java } from '../support/java.ts'
+
+const reason = whyNoKafka()
+if (reason !== undefined) console.log(`skipped: Kafka's Java clients: ${reason}`)
+
+const TOOLS = 'org.apache.kafka.tools'
+const RECORDS = 20_000
+
+describe.skipIf(reason !== undefined)("Kafka's Java clients and tools", () => {
+  let broker: TestBroker
+
+  beforeAll(async () => {
+    broker = await testBroker({ defaultPartitions: 2 })
+  })
+  afterAll(() => broker.close())
+
+  async function tool(name: string, ...args: readonly string[]): Promise<string> {
+    const { code, stdout, output } = await java(`${TOOLS}.${name}`, ['--bootstrap-server', broker.bootstrap, ...args])
+    expect(code, output).toBe(0)
+    return stdout
+  }
+
+  test('topics', { timeout: FETCH_TIMEOUT_MS }, async () => {
+    await tool('TopicCommand', '--create', '--topic', 'made', '--partitions', '3', '--config', 'retention.ms=60000')
+    const described = await tool('TopicCommand', '--describe', '--topic', 'made')
+    expect(described).toContain('PartitionCount: 3')
+    expect(described).toContain('retention.ms=60000')
+    expect(described.match(/Leader: 1/g)).toHaveLength(3)
+    await tool('TopicCommand', '--delete', '--topic', 'made')
+    expect(await tool('TopicCommand', '--list')).not.toContain('made')
+  })
+
+  test.each(['none', 'gzip', 'snappy', 'lz4', 'zstd'])(
+    'producer and consumer, %s',
+    { timeout: FETCH_TIMEOUT_MS },
+    async codec => {
+      const topic = `codec-${codec}`
+      await tool(
+        'ProducerPerformance',
+        ...['--topic', topic, '--num-records', `${RECORDS}`, '--record-size', '100', '--throughput', '-1'],
+        ...['--producer-props', 'acks=all', `compression.type=${codec}`],
+      )
+      const { partitions } = await broker.engine.admin.describeTopic(topic)
+      expect(partitions.reduce((sum, { highWatermark }) => sum + highWatermark, 0)).toBe(RECORDS)
+      const said = await tool(
+        'ConsumerPerformance',
+        ...['--topic', topic, '--num-records', `${RECORDS}`, '--hide-header', '--timeout', '20000'],
+      )
+      expect(
+        said
+          .split('\n')
+          .find(line => line.includes(','))
+          ?.split(', ')[4],
+      ).toBe(`${RECORDS}`)
+    },
+  )
+
+  test('groups: what a consumer committed, and a reset', { timeout: FETCH_TIMEOUT_MS }, async () => {
+    const groups = 'consumer.group.ConsumerGroupCommand'
+    const [listed] = await broker.engine.admin.listGroups()
+    const groupId = listed?.groupId as string
+    const described = await tool(groups, '--describe', '--group', groupId)
+    expect(described).toContain('CURRENT-OFFSET')
+    const reset = ['--reset-offsets', '--to-earliest', '--all-topics', '--execute', '--group', groupId]
+    await tool(groups, ...reset)
+    const after = await broker.engine.admin.describeGroup(groupId)
+    expect(after.offsets.every(({ offset }) => offset === 0)).toBe(true)
+  })
+
+  test('configuration', { timeout: FETCH_TIMEOUT_MS }, async () => {
+    const change = ['--alter', '--entity-type', 'topics', '--entity-name', 'codec-none']
+    await tool('ConfigCommand', ...change, '--add-config', 'segment.bytes=1048576')
+    expect((await broker.engine.admin.describeTopic('codec-none')).config['segment.bytes']).toBe('1048576')
+  })
+})
