@@ -170,7 +170,7 @@ export class Ingest implements AppendHandler {
   /** @internal For the port. */
   completed(id: number, status: number, baseOffset: number): void {
     const batch = this.#underWay.get(id)
-    invariant(batch !== undefined, 'what is answered was under way')
+    if (batch === undefined) return // it was failed when the server closed
     this.#underWay.delete(id)
     this.#settle(batch, status, baseOffset)
   }

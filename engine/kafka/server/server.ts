@@ -183,6 +183,9 @@ export class KafkaServer extends EventEmitter<ServerEvents> implements Connectio
     if (left === 0) this.#perAddress.delete(address)
     else this.#perAddress.set(address, left)
     if (reason === undefined) return
+    // A bug of ours: whoever does not listen here is to know of it too.
+    if (!(reason instanceof MillraceError))
+      this.#service.broker.emit('warning', new MillraceError('IO_ERROR', { object: 'Kafka server', address }, reason))
     this.emit('connectionEnded', reason instanceof Error ? reason : new Error(String(reason)), address)
   }
 
