@@ -58,16 +58,17 @@ export interface Field<V extends Versions = Versions, O extends FieldOptions = F
   readonly fields?: Fields
 }
 
-interface ScalarField<K extends ScalarKind, V extends Versions, O extends FieldOptions> extends Field<V, O> {
+export interface ScalarField<K extends ScalarKind, V extends Versions, O extends FieldOptions> extends Field<V, O> {
   readonly kind: K
 }
 
-interface ArrayField<E extends ScalarKind | Fields, V extends Versions, O extends FieldOptions> extends Field<V, O> {
+export interface ArrayField<E extends ScalarKind | Fields, V extends Versions, O extends FieldOptions>
+  extends Field<V, O> {
   readonly kind: 'array'
   readonly element: E
 }
 
-interface StructField<F extends Fields, V extends Versions, O extends FieldOptions> extends Field<V, O> {
+export interface StructField<F extends Fields, V extends Versions, O extends FieldOptions> extends Field<V, O> {
   readonly kind: 'struct'
   readonly fields: F
 }
