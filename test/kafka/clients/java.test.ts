@@ -71,6 +71,21 @@ describe.skipIf(reason !== undefined)("Kafka's Java clients and tools", () => {
     expect(after.offsets.every(({ offset }) => offset === 0)).toBe(true)
   })
 
+  test('a group of the new protocol (KIP-848)', { timeout: FETCH_TIMEOUT_MS }, async () => {
+    const properties = [
+      '--consumer-property',
+      'group.protocol=consumer',
+      '--consumer-property',
+      'auto.offset.reset=earliest',
+    ]
+    const read = ['--topic', 'codec-none', '--group', 'new', '--max-messages', `${RECORDS}`, '--timeout-ms', '30000']
+    const said = await tool('consumer.ConsoleConsumer', ...read, ...properties)
+    expect(said.split('\n').filter(line => /^[A-Z]{100}$/.test(line))).toHaveLength(RECORDS)
+    expect(await broker.engine.admin.describeGroup('new')).toMatchObject({ groupType: 'consumer' })
+    const { offsets } = await broker.engine.admin.describeGroup('new')
+    expect(offsets.reduce((sum, { offset }) => sum + (offset ?? 0), 0)).toBe(RECORDS)
+  })
+
   test('configuration', { timeout: FETCH_TIMEOUT_MS }, async () => {
     const change = ['--alter', '--entity-type', 'topics', '--entity-name', 'codec-none']
     await tool('ConfigCommand', ...change, '--add-config', 'segment.bytes=1048576')
