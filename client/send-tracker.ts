@@ -9,22 +9,27 @@ import type { RecordMetadata } from './types.ts'
 
 export class SendTracker implements Delivery {
   readonly promise: Promise<RecordMetadata[]>
-  readonly #resolve: (results: RecordMetadata[]) => void
-  readonly #reject: (error: unknown) => void
+  #resolve!: (results: RecordMetadata[]) => void
+  #reject!: (error: unknown) => void
   readonly #results: RecordMetadata[] = []
   #open: number
 
   constructor(messages: number) {
-    const { promise, resolve, reject } = Promise.withResolvers<RecordMetadata[]>()
-    this.promise = promise
-    this.#resolve = resolve
-    this.#reject = reject
+    this.promise = new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+    })
     this.#open = messages
-    if (messages === 0) resolve([])
+    if (messages === 0) this.#resolve([])
   }
 
   delivered(partition: ClientPartition, baseOffset: number, count: number): void {
     const { topic, partition: number } = partition
+    if (this.#open === count && this.#results.length === 0) {
+      this.#open = 0
+      this.#resolve([{ topic, partition: number, baseOffset, count }])
+      return
+    }
     const last = this.#results.findLastIndex(result => result.partition === number)
     const before = this.#results[last]
     if (before !== undefined && (baseOffset === -1 || before.baseOffset + before.count === baseOffset)) {
