@@ -11,7 +11,7 @@ import { Observer } from '../engine/broker/observer.ts'
 import { type EngineOptions, resolveOptions } from '../engine/broker/options.ts'
 import { ReaderPool } from '../engine/broker/reader-pool.ts'
 import { SCHEMA_WRITES } from '../engine/broker/schema-service.ts'
-import type { GroupConfig } from '../engine/group/config.ts'
+import { type GroupConfig, resolveGroupConfig } from '../engine/group/config.ts'
 import { ObservedGroups, OwnedGroups } from '../engine/group/group-source.ts'
 import { Groups } from '../engine/group/groups.ts'
 import { ObservedShares } from '../engine/group/share/observed-shares.ts'
@@ -60,10 +60,14 @@ export class Millrace {
     if (engine instanceof Broker) {
       const deadLetters = new DeadLetterAppender(engine, () => this.#owned)
       this.#deadLetters = deadLetters
-      this.#shares = new ShareCoordinator(engine, letters => deadLetters.append(letters))
-      this.#groups = new Groups(engine, groups)
-      this.#link = new LocalLink(engine, new ShareSession(this.#shares), this.#groups.session())
-      this.admin = new Admin(engine, engine, this.#shares, new OwnedGroups(this.#groups.coordinator, engine.store))
+      const shares = new ShareCoordinator(engine, letters => deadLetters.append(letters), {
+        groupsMax: resolveGroupConfig(groups).groupsMax,
+        isConsumerGroup: groupId => this.#groups?.coordinator.has(groupId) === true,
+      })
+      this.#shares = shares
+      this.#groups = new Groups(engine, groups, groupId => shares.has(groupId))
+      this.#link = new LocalLink(engine, new ShareSession(shares), this.#groups.session())
+      this.admin = new Admin(engine, engine, shares, new OwnedGroups(this.#groups.coordinator, engine.store))
       this.schemas = new Schemas(this.#link)
     } else {
       this.admin = new Admin(engine, undefined, new ObservedShares(engine), new ObservedGroups(engine))

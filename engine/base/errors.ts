@@ -227,10 +227,16 @@ export const ERRORS = {
   ),
   TOO_MANY_SEGMENTS: spec('The segment table is full.', 'Raise segment.bytes or shorten retention.', true, 56),
   // Groups
+  TOO_MANY_GROUPS: spec(
+    'There are as many groups or queues as the engine may have.',
+    'Delete those that are not used, or raise groupsMax.',
+    false,
+    81,
+  ),
   INVALID_GROUP_ID: spec('The group id is not acceptable.', 'Use 1 to 1,024 bytes of well-formed text.', false, 24),
   GROUP_ID_NOT_FOUND: spec(
-    'There is no such group, or it uses the other group protocol.',
-    'Correct the group id, or create the group by joining it; see group.consumer.migration.policy for groups of the other protocol.',
+    'There is no such group, or it is one of another kind.',
+    'Correct the group id, or create the group by joining it; see group.consumer.migration.policy for groups of the other protocol. The name of a queue is not free for a group, nor the other way round.',
     false,
     69,
   ),

@@ -29,6 +29,8 @@ export interface GroupConfig {
   readonly offsetsRetentionMinutes: number
   /** `offsets.retention.check.interval.ms` */
   readonly offsetsRetentionCheckMs: number
+  /** Not in Kafka: how many groups there may be, and how many queues. */
+  readonly groupsMax: number
 }
 
 export const GROUP_DEFAULTS: GroupConfig = {
@@ -43,6 +45,7 @@ export const GROUP_DEFAULTS: GroupConfig = {
   migrationPolicy: 'bidirectional',
   offsetsRetentionMinutes: 10_080,
   offsetsRetentionCheckMs: 600_000,
+  groupsMax: 100_000,
 }
 
 const INT_MAX = 0x7fff_ffff
@@ -59,6 +62,7 @@ const RANGES = {
   consumerSizeMax: [1, INT_MAX],
   offsetsRetentionMinutes: [1, INT_MAX],
   offsetsRetentionCheckMs: [1, INT_MAX],
+  groupsMax: [1, INT_MAX],
 } as const
 
 /** What was given, with the defaults for the rest. @throws INVALID_ARGUMENT */

@@ -47,6 +47,8 @@ export interface CoordinatorOptions {
   readonly warn?: (error: MillraceError) => void
   /** The group is another one than before, and that is on disk. */
   readonly changed?: (groupId: string) => void
+  /** True for the name of a queue, which no consumer group may have. */
+  readonly isQueue?: (groupId: string) => boolean
 }
 
 interface Waiting extends Caller<never> {
@@ -94,7 +96,7 @@ export class GroupCoordinator {
     this.#clock = options.clock ?? systemClock
     this.#warn = options.warn ?? (() => {})
     this.#changed = options.changed ?? (() => {})
-    this.#machine = new GroupMachine(config, options.newId ?? (() => crypto.randomUUID()))
+    this.#machine = new GroupMachine(config, options.newId ?? (() => crypto.randomUUID()), options.isQueue)
     this.#commits = new CommitBatch(store.offsets, done => this.#underWay(done))
     this.#refreshTopics()
     for (const { groupId, group, members } of store.groups.list()) {
@@ -110,6 +112,11 @@ export class GroupCoordinator {
       failed: error => this.#warn(asMillraceError(error)),
     })
     this.#arm()
+  }
+
+  /** True when there is a group of that id. */
+  has(groupId: string): boolean {
+    return this.#machine.group(groupId) !== undefined
   }
 
   joinGroup(request: RequestOf<'JoinGroup'>): Promise<AnswerTo<'JoinGroup'>> {

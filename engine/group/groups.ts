@@ -14,13 +14,14 @@ export class Groups {
   readonly #watch = new GroupWatch()
 
   /** @throws CORRUPT_STORE, INVALID_ARGUMENT for a configuration that makes no sense */
-  constructor(broker: Broker, config: Partial<GroupConfig>) {
+  constructor(broker: Broker, config: Partial<GroupConfig>, isQueue: (groupId: string) => boolean) {
     this.#broker = broker
     this.topics = new BrokerTopics(broker)
     this.coordinator = new GroupCoordinator(broker.store, this.topics, {
       config,
       warn: error => broker.emit('warning', error),
       changed: groupId => this.#watch.changed(groupId),
+      isQueue,
     })
     this.#removeDead()
   }

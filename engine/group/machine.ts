@@ -41,10 +41,15 @@ export class GroupMachine {
   readonly #groups = new Map<string, Group>()
   readonly #topics = new TopicDirectory()
   readonly #effects: Effects
+  readonly #isQueue: (groupId: string) => boolean
 
-  /** @param newId gives a new unique text each time, for member ids */
-  constructor(config: GroupConfig, newId: () => string) {
+  /**
+   * @param newId gives a new unique text each time, for member ids
+   * @param isQueue true for the id of a group of another kind, which is not to be created here as well
+   */
+  constructor(config: GroupConfig, newId: () => string, isQueue: (groupId: string) => boolean = () => false) {
     this.#effects = new Effects(config, this.#topics, newId)
+    this.#isQueue = isQueue
   }
 
   /** When `handle` has to be called at the latest; Infinity when nothing is due. */
@@ -159,6 +164,7 @@ export class GroupMachine {
     const effects = this.#effects
     const { groupId, token } = request
     const group = this.#groups.get(groupId)
+    if (group === undefined) this.#demandMayCreate(request)
     switch (request.type) {
       case 'JoinGroup':
         this.#join(group, request)
@@ -203,6 +209,18 @@ export class GroupMachine {
         effects.reply(token, describeConsumer(group))
         break
     }
+  }
+
+  /** A request that would create its group: an id is of one kind of group only, and groups have to end somewhere. */
+  #demandMayCreate(request: Exclude<GroupRequest, { type: 'ListGroups' }>): void {
+    const { groupId, type } = request
+    if (type !== 'JoinGroup' && type !== 'ConsumerGroupHeartbeat' && type !== 'OffsetCommit') return
+    if (this.#isQueue(groupId)) {
+      if (type === 'JoinGroup') throw refusal('INCONSISTENT_GROUP_PROTOCOL', { groupId, reason: 'it is a queue' })
+      throw refusal('GROUP_ID_NOT_FOUND', { groupId, reason: 'it is a queue' })
+    }
+    const { groupsMax } = this.#effects.config
+    if (this.#groups.size >= groupsMax) throw refusal('TOO_MANY_GROUPS', { groupId, groupsMax })
   }
 
   #join(group: Group | undefined, request: JoinGroup): void {

@@ -38,6 +38,13 @@ interface ShareGroup {
   readonly topics: Map<string, SharedTopic>
 }
 
+export interface ShareLimits {
+  /** How many queues there may be. */
+  readonly groupsMax: number
+  /** True for the id of a consumer group, which no queue may have. */
+  readonly isConsumerGroup: (groupId: string) => boolean
+}
+
 export class ShareCoordinator implements ShareSource {
   readonly #broker: Broker
   readonly #groups = new Map<string, ShareGroup>()
@@ -54,11 +61,13 @@ export class ShareCoordinator implements ShareSource {
       if (hosted !== undefined) shared?.touched(hosted)
     }
   }
+  readonly #limits: ShareLimits
   #isClosed = false
 
   /** @param append how dead letters get into their topic */
-  constructor(broker: Broker, append: AppendDeadLetters, clock: Clock = systemClock) {
+  constructor(broker: Broker, append: AppendDeadLetters, limits: ShareLimits, clock: Clock = systemClock) {
     this.#broker = broker
+    this.#limits = limits
     const failed = (error: unknown): void => {
       if (!this.#isClosed) broker.emit('warning', asError(error))
     }
@@ -101,10 +110,12 @@ export class ShareCoordinator implements ShareSource {
   /**
    * Makes a topic a queue of a group, from its earliest record on, or takes over settings for one that is. Stored when
    * this resolves, and retention keeps what the group has not done from before that on.
-   * @throws UNKNOWN_TOPIC_OR_PARTITION, QUEUE_IS_COMPACTED, INVALID_ARGUMENT, DISK_FULL
+   * @throws UNKNOWN_TOPIC_OR_PARTITION, QUEUE_IS_COMPACTED, INVALID_ARGUMENT, DISK_FULL; GROUP_ID_NOT_FOUND where a consumer
+   *   group has the name; TOO_MANY_GROUPS
    */
   async open({ group, topic, config, create }: ShareOpenRequest): Promise<ShareOpenResult> {
     this.#demandOpen()
+    if (!this.#groups.has(group)) this.#demandMayCreate(group)
     if (create !== undefined) await this.#create(topic, create)
     const { topicId } = this.#broker.clientTopic(topic)
     if (this.#broker.topicConfig(topic)['cleanup.policy']?.includes('compact') === true) {
@@ -121,6 +132,13 @@ export class ShareCoordinator implements ShareSource {
     if (!known.topics.has(topicId)) this.#share(known, topic)
     await this.#writes.stored()
     return { topicId, config: known.config }
+  }
+
+  #demandMayCreate(group: string): void {
+    const { groupsMax, isConsumerGroup } = this.#limits
+    if (isConsumerGroup(group))
+      throw new MillraceError('GROUP_ID_NOT_FOUND', { group, reason: 'it is a consumer group' })
+    if (this.#groups.size >= groupsMax) throw new MillraceError('TOO_MANY_GROUPS', { group, groupsMax })
   }
 
   async #create(topic: string, { partitions = 1, config = {} }: ShareTopicSpec): Promise<void> {
@@ -158,6 +176,11 @@ export class ShareCoordinator implements ShareSource {
           for (const location of current.partitions.slice(shared.partitions.length)) this.#add(group, shared, location)
       }
     }
+  }
+
+  /** True when there is a queue of that name. */
+  has(group: string): boolean {
+    return this.#groups.has(group)
   }
 
   /** Names of the groups, sorted. */
