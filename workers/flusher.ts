@@ -152,6 +152,6 @@ class FlusherLoop extends ServiceLoop {
 }
 
 /** Piscina's entry point: runs until the engine stops. */
-export default function runFlusher(start: ServiceStart): void {
-  new FlusherLoop(start).run()
+export default function runFlusher(start: ServiceStart): Promise<void> {
+  return new FlusherLoop(start).run()
 }

@@ -331,6 +331,6 @@ function viewOf(log: Mapping, bytes: number): Region {
 }
 
 /** Piscina's entry point: runs until the engine stops. */
-export default function runIndexer(start: ServiceStart): void {
-  new IndexerLoop(start).run()
+export default function runIndexer(start: ServiceStart): Promise<void> {
+  return new IndexerLoop(start).run()
 }

@@ -83,6 +83,6 @@ function writeZeros(fd: number, from: number, to: number, writeBytes: number): v
 }
 
 /** Piscina's entry point: runs until the engine stops. */
-export default function runJanitor(start: ServiceStart): void {
-  new JanitorLoop(start).run()
+export default function runJanitor(start: ServiceStart): Promise<void> {
+  return new JanitorLoop(start).run()
 }

@@ -11,6 +11,7 @@ import { statusOf } from '../engine/memory/append-channel.ts'
 import { EngineMemory, STOP_PHASE } from '../engine/memory/engine-memory.ts'
 import { type ServiceMessage, serviceEnd } from '../engine/memory/service-ring.ts'
 import type { WakeCell } from '../engine/memory/wake-cell.ts'
+import { EventLoopTurns } from './event-loop.ts'
 import { Mailbox } from './mailbox.ts'
 
 const PARK_MS = 1_000
@@ -24,6 +25,7 @@ export abstract class ServiceLoop {
   protected readonly partitions = new Map<number, ServedPartition>()
   readonly #cell: WakeCell
   readonly #ends: ServiceEnd[]
+  readonly #turns = new EventLoopTurns()
 
   constructor(start: ServiceStart) {
     this.memory = new EngineMemory(start.memory, false, 'on release')
@@ -32,10 +34,13 @@ export abstract class ServiceLoop {
     this.#ends = start.rings.map(ring => serviceEnd(ring))
   }
 
-  run(): void {
+  async run(): Promise<void> {
     this.start()
     for (;;) {
-      if (this.#pass()) continue
+      const worked = this.#pass()
+      const nowMs = performance.now()
+      if (this.#turns.due(nowMs)) await this.#turns.turn(nowMs)
+      if (worked) continue
       if (this.memory.stopPhase >= STOP_PHASE.services) break
       this.#cell.announce()
       if (this.#hasWork()) this.#cell.cancel()

@@ -30,6 +30,7 @@ import { SegmentEntries } from '../engine/memory/segment-table.ts'
 import { ORDER, type ServiceMessage } from '../engine/memory/service-ring.ts'
 import { SlabArena } from '../engine/memory/slab-arena.ts'
 import { WakeCell } from '../engine/memory/wake-cell.ts'
+import { EventLoopTurns } from './event-loop.ts'
 import { giveBackRoom } from './idle-room.ts'
 import { LATER, Mailbox } from './mailbox.ts'
 import { Placement } from './placement.ts'
@@ -67,6 +68,7 @@ class PassClock implements Clock {
 class WriterLoop {
   readonly #clock = new PassClock()
   readonly #placement = new Placement()
+  readonly #turns = new EventLoopTurns()
   readonly #memory: EngineMemory
   readonly #cell: WakeCell
   readonly #mailbox: Mailbox
@@ -96,10 +98,13 @@ class WriterLoop {
     this.#files = new OpenFiles(Math.max(1, Math.floor(filesMax / start.writers)))
   }
 
-  run(): DetachedPartition[] {
+  async run(): Promise<DetachedPartition[]> {
     let idlePasses = 0
     for (;;) {
-      if (this.#pass()) {
+      const worked = this.#pass()
+      const nowMs = this.#clock.monotonicMs()
+      if (this.#turns.due(nowMs)) await this.#turns.turn(nowMs)
+      if (worked) {
         idlePasses = 0
         continue
       }
@@ -483,6 +488,6 @@ class WriterLoop {
 }
 
 /** Piscina's entry point: runs until the engine stops and returns how each partition stood then. */
-export default function runWriter(start: WriterStart): DetachedPartition[] {
+export default function runWriter(start: WriterStart): Promise<DetachedPartition[]> {
   return new WriterLoop(start).run()
 }

@@ -16,7 +16,9 @@ export class LoopFixture {
   readonly partitionFolder = join(this.folder, 't-0')
   readonly memory: EngineMemory
   readonly events: WorkerEvent[] = []
-  readonly ended: Promise<unknown>
+  readonly ended: Promise<void>
+  /** Turns of its event loop. */
+  turns = 0
   readonly #thread: number
   readonly #end: ReturnType<typeof writerServiceEnd>
   readonly #port: MessagePort
@@ -41,7 +43,10 @@ export class LoopFixture {
       trackUnmanagedFds: false, // descriptors are handed from thread to thread
     })
     this.ended = new Promise((resolve, reject) => {
-      worker.once('message', resolve)
+      worker.on('message', (message: 'ended' | { readonly turns: number }) => {
+        if (message === 'ended') resolve()
+        else this.turns = message.turns
+      })
       worker.once('error', reject)
     })
   }
@@ -86,6 +91,11 @@ export class LoopFixture {
 
   get hasReply(): boolean {
     return this.#end.replies.waiting
+  }
+
+  /** Resolves when its event loop has turned so often. */
+  async turned(times: number): Promise<void> {
+    await this.#eventually(() => (this.turns >= times ? true : undefined))
   }
 
   /** The first event of a kind. */

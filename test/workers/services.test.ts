@@ -54,6 +54,14 @@ const isOpen = (fd: number): boolean => {
   }
 }
 
+test('every loop comes to its event loop, with nothing to do and with much', async () => {
+  const idle = (['flusher', 'indexer', 'janitor'] as const).map(start)
+  for (const fixture of idle) await fixture.turned(2)
+  const busy = start('janitor')
+  const timer = setInterval(() => busy.post({ kind: 'serve', partitions: [] }), 1)
+  await busy.turned(3).finally(() => clearInterval(timer))
+})
+
 describe('flusher', () => {
   /** Publishes an end offset and the active segment, as the writer does. */
   function publish(fixture: LoopFixture, logEndOffset: number, tailBase: number): void {
