@@ -2,6 +2,7 @@
  * What every command gets: where its data goes, where its messages go, the directory, and whether it was interrupted. Data goes to
  * stdout and nothing else does; messages and progress go to stderr.
  */
+import type { StdioOptions } from 'node:child_process'
 import { resolve } from 'node:path'
 import { EXIT, UsageError } from './failure.ts'
 import type { Output } from './output.ts'
@@ -49,6 +50,11 @@ export class Context {
     const { stdin } = this.#streams
     this.signal.addEventListener('abort', () => stdin.destroy(), { once: true })
     return stdin
+  }
+
+  /** Where the streams of a process go that a command starts: to those of this one, or through `out` and `note`. */
+  get childStreams(): StdioOptions {
+    return this.#streams.stdout === process.stdout ? 'inherit' : ['ignore', 'pipe', 'pipe']
   }
 
   /** For progress. */

@@ -10,6 +10,7 @@ import type { ContextOf } from './commands/options.ts'
 import { addQueue } from './commands/queue.ts'
 import { addRecords } from './commands/records.ts'
 import { addSchemas } from './commands/schemas.ts'
+import { addServe } from './commands/serve.ts'
 import { addTopics } from './commands/topics.ts'
 import type { Context, Streams } from './context.ts'
 import type { Output } from './output.ts'
@@ -32,7 +33,8 @@ export function makeProgram(out: Output, { stderr }: Pick<Streams, 'stderr'>, ma
     .showHelpAfterError('(add --help for help)')
     .addHelpText('after', HELP)
   const contextOf: ContextOf = command => makeContext(command.optsWithGlobals<{ dir?: string }>().dir)
-  for (const add of [addTopics, addRecords, addGroups, addQueue, addFiles, addSchemas]) add(program, contextOf)
+  for (const add of [addTopics, addRecords, addGroups, addQueue, addFiles, addSchemas, addServe])
+    add(program, contextOf)
   return program
 }
 
@@ -56,6 +58,7 @@ Examples:
   millrace consume orders --json
   millrace consume orders --from -10 --follow
   millrace verify
+  millrace serve
 
 Data goes to stdout, messages go to stderr. Exit codes: 0 done, 1 failed or damage found, 2 wrong usage,
 130 interrupted. Commands that only read work beside a service that has the directory open.`

@@ -125,6 +125,11 @@ export class KafkaServer extends EventEmitter<ServerEvents> implements Connectio
     return (this.#listeners[0] as Listener).port
   }
 
+  /** What clients are told as the id of the cluster: the directory's own. */
+  get clusterId(): string {
+    return this.#service.clusterId
+  }
+
   get connections(): number {
     return this.#connections.size
   }

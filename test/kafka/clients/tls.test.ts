@@ -1,24 +1,8 @@
 /** A listener with TLS beside one without, and what clients of each are told to connect to. */
-import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { Kafka, logLevel } from 'kafkajs'
 import { describe, expect, test } from 'vitest'
 import { testBroker } from '../../../client/testing.ts'
-
-/** A key, and a certificate for the loopback address; undefined where there is no openssl. */
-function selfSigned(): { key: Buffer; cert: Buffer } | undefined {
-  const folder = mkdtempSync(join(tmpdir(), 'millrace-tls-'))
-  const [key, cert] = [join(folder, 'key'), join(folder, 'cert')]
-  const made = ['-newkey', 'rsa:2048', '-nodes', '-keyout', key, '-out', cert, '-days', '2', '-subj', '/CN=localhost']
-  try {
-    const { status } = spawnSync('openssl', ['req', '-x509', ...made, '-addext', 'subjectAltName=IP:127.0.0.1'])
-    return status === 0 ? { key: readFileSync(key), cert: readFileSync(cert) } : undefined
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
-  }
-}
+import { selfSigned } from './certificate.ts'
 
 const tls = selfSigned()
 if (tls === undefined) console.log('skipped: TLS: there is no openssl to make a certificate with')
