@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Kafka, logLevel } from 'kafkajs'
 import { describe, expect, test } from 'vitest'
-import { selfSigned } from '../../kafka/clients/certificate.ts'
+import { selfSigned } from '../../kafka/clients/support/certificate.ts'
 import { Child, CommandLine, temporaryFolder, WAIT_MS } from './support/cli.ts'
 
 interface Announced {

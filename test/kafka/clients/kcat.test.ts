@@ -1,20 +1,9 @@
 /** kcat, which is librdkafka, against our broker. */
-import { spawn, spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type TestBroker, testBroker } from '../../../client/testing.ts'
 import { batchesOf } from '../../client/support/batches.ts'
-
-const TIMEOUT_MS = 30_000
-
-/** Why there is no kcat; undefined when there is one, which may have been installed for it. */
-function whyNoKcat(): string | undefined {
-  const isThere = (): boolean => spawnSync('kcat', ['-V']).error === undefined
-  if (isThere()) return undefined
-  if (process.getuid?.() !== 0) return 'kcat is not installed'
-  spawnSync('apt-get', ['install', '-y', '-q', 'kcat'], { stdio: 'ignore', timeout: 120_000 })
-  return isThere() ? undefined : 'kcat is not installed, and apt-get does not get it'
-}
+import { kcat as runKcat, whyNoKcat } from './support/kcat.ts'
 
 const reason = whyNoKcat()
 if (reason !== undefined) console.log(`skipped: kcat: ${reason}`)
@@ -27,20 +16,7 @@ describe.skipIf(reason !== undefined)('kcat', () => {
   }, 120_000)
   afterAll(() => broker.close())
 
-  function kcat(args: readonly string[], input = ''): Promise<string> {
-    const child = spawn('kcat', ['-b', broker.bootstrap, ...args], { timeout: TIMEOUT_MS })
-    let [out, errors] = ['', '']
-    child.stdout.on('data', data => (out += data))
-    child.stderr.on('data', data => (errors += data))
-    child.stdin.end(input)
-    return new Promise((resolve, reject) => {
-      child.on('error', reject)
-      child.on('close', code => {
-        if (code === 0) resolve(out)
-        else reject(new Error(`kcat ended with ${code}: ${errors}`))
-      })
-    })
-  }
+  const kcat = (args: readonly string[], input = ''): Promise<string> => runKcat(broker.bootstrap, args, input)
 
   const lines = (count: number): string => Array.from({ length: count }, (_, i) => `line-${i}\n`).join('')
   const sorted = (text: string): string[] => text.trimEnd().split('\n').sort()

@@ -2,7 +2,7 @@
 import { Kafka, logLevel } from 'kafkajs'
 import { describe, expect, test } from 'vitest'
 import { testBroker } from '../../../client/testing.ts'
-import { selfSigned } from './certificate.ts'
+import { selfSigned } from './support/certificate.ts'
 
 const tls = selfSigned()
 if (tls === undefined) console.log('skipped: TLS: there is no openssl to make a certificate with')
