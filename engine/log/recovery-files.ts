@@ -29,7 +29,7 @@ export const REPAIR_SUFFIX = '.repair'
 const ZEROS = Buffer.alloc(MIB)
 
 /** Opens a file, hands the descriptor to `work` and closes it again. */
-export function withFile<T>(path: string, flags: string, work: (fd: number) => T): T {
+export function withFile<T>(path: string, flags: string | number, work: (fd: number) => T): T {
   let fd: number | undefined
   try {
     fd = openSync(path, flags)

@@ -17,7 +17,7 @@ import { invariant } from '../base/invariant.ts'
 import { segmentFileName } from '../format/file-names.ts'
 import { OFFSET_ENTRY, offsetEntryPosition, writeOffsetEntry } from '../format/offset-index.ts'
 import { BATCH, batchBytes, lastOffsetOf, maxTimestampOf } from '../format/record-batch.ts'
-import type { Region } from '../format/region.ts'
+import { Region } from '../format/region.ts'
 import { TIME_ENTRY, timeEntryRelativeOffset, timeEntryTimestamp, writeTimeEntry } from '../format/time-index.ts'
 import { SegmentIndexFile } from './segment-index-file.ts'
 
@@ -206,12 +206,19 @@ export class SegmentIndexWriter {
    * @throws DISK_FULL, IO_ERROR; it may be called again
    */
   finish(sync = true): IndexCounts {
-    if (this.#maxTimestamp > this.#lastEntryTimestamp) this.#addTimeEntry(this.#times.roomForOne())
+    if (this.#maxTimestamp > this.#lastEntryTimestamp) this.#addLastTimeEntry()
     // The time index first: recovery can tell that an offset index is incomplete, and so that both may be, from the log alone.
     this.#times.seal(sync)
     this.#offsets.seal(sync)
     this.#finished = true
     return this.counts
+  }
+
+  #addLastTimeEntry(): void {
+    const entry = Region.of(Buffer.alloc(TIME_ENTRY.sizeBytes))
+    writeTimeEntry(entry.view, 0, this.#maxTimestamp, this.#maxTimestampOffset - this.baseOffset)
+    this.#times.addLast(entry.bytes)
+    this.#lastEntryTimestamp = this.#maxTimestamp
   }
 
   /** Unmaps without cutting, for a writer that goes on later or not at all. The next entry maps the files again. */

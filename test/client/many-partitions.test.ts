@@ -2,35 +2,17 @@
  * Thousands of partitions in one engine: what they cost while idle, in memory, on disk and in descriptors, and that they are
  * appended to in turn at a rate like that of a few. Measured in processes of their own; times have room for a busy machine.
  */
-import { execFile } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
-import { afterAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
+import { runMany } from './support/many-partitions.ts'
 
 const MIB = 2 ** 20
-const root = mkdtempSync(join(tmpdir(), 'millrace-many-'))
-afterAll(() => rmSync(root, { recursive: true, force: true }))
-
-const program = fileURLToPath(new URL('../client/programs/many-partitions.ts', import.meta.url))
-// Without it each thread would keep what it took to strip the types.
-const env = { ...process.env, NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'] ?? join(root, 'compiled') }
-
-/** Runs one step of the program and returns what it measured. */
-async function run(step: string, partitions: number, directory: string, limits = ':'): Promise<Record<string, number>> {
-  const args = ['-c', `${limits} && exec "$@"`, 'sh', process.execPath, program, step, String(partitions)]
-  const { stdout } = await promisify(execFile)('/bin/sh', [...args, join(root, directory)], { env, timeout: 170_000 })
-  return JSON.parse(stdout.trim().split('\n').at(-1) as string) as Record<string, number>
-}
 
 test('1,000 idle partitions need disk for what was written, little memory, no descriptors', {
   timeout: 180_000,
 }, async () => {
-  const filled = await run('fill', 1_000, 'idle')
+  const filled = await runMany('fill', 1_000, 'idle')
   expect(filled).toEqual({ allocatedEmpty: 0, allocated: 1_000 * 4_096, written: 1_000 * 4_096 })
-  const idle = await run('idle', 1_000, 'idle')
+  const idle = await runMany('idle', 1_000, 'idle')
   expect(idle['right']).toBe(1_000)
   expect(idle['anonymousBytes']).toBeLessThan(150 * MIB)
   expect(idle['descriptors']).toBeLessThan(100)
@@ -38,12 +20,12 @@ test('1,000 idle partitions need disk for what was written, little memory, no de
 })
 
 test('in turn to 1,000 partitions goes no slower than a fraction of the rate to 10', { timeout: 180_000 }, async () => {
-  const { ratio } = await run('rate', 1_000, 'rate')
+  const { ratio } = await runMany('rate', 1_000, 'rate')
   expect(ratio).toBeGreaterThan(0.15) // at least half where nothing else runs: npm run bench -- --only append/1000
 })
 
 test('1,500 partitions take and give their records with 512 descriptors', { timeout: 180_000 }, async () => {
-  const whole = await run('whole', 1_500, 'whole', 'ulimit -n 512')
+  const whole = await runMany('whole', 1_500, 'whole', 'ulimit -n 512')
   expect(whole).toMatchObject({ right: 3_000, read: 1_500 })
   expect(whole['descriptors']).toBeLessThan(300)
 })

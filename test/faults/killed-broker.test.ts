@@ -6,9 +6,9 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { Kafka, logLevel } from 'kafkajs'
 import { describe, expect, test } from 'vitest'
-import { Random, testSeed } from '../../../engine/base/random.ts'
-import { Child, temporaryFolder } from '../../client/cli/support/cli.ts'
-import { Kcat, kcat, whyNoKcat } from './support/kcat.ts'
+import { Random, testSeed } from '../../engine/base/random.ts'
+import { Child, temporaryFolder } from '../client/cli/support/cli.ts'
+import { Kcat, kcat, whyNoKcat } from '../kafka/clients/support/kcat.ts'
 
 const TIMEOUT_MS = 300_000
 const KILLS = process.env['MILLRACE_FAULTS'] === 'all' ? 30 : 3
