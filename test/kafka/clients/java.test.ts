@@ -1,8 +1,8 @@
 /** Kafka's own clients and tools against our broker. The Java producer is idempotent by default. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { FETCH_TIMEOUT_MS, whyNoKafka } from '../../../bench/kafka/jars.ts'
+import { java } from '../../../bench/kafka/java.ts'
 import { type TestBroker, testBroker } from '../../../client/testing.ts'
-import { FETCH_TIMEOUT_MS, whyNoKafka } from '../support/jars.ts'
-import { java } from '../support/java.ts'
 
 const reason = whyNoKafka()
 if (reason !== undefined) console.log(`skipped: Kafka's Java clients: ${reason}`)

@@ -1,7 +1,7 @@
 /** What Kafka's own consumer gets from a node, by `test/kafka/java/Read.java`. */
 import { fileURLToPath } from 'node:url'
-import { java } from './java.ts'
-import type { KafkaNode } from './node.ts'
+import { java } from '../../../bench/kafka/java.ts'
+import type { KafkaNode } from '../../../bench/kafka/node.ts'
 import type { PlainRecord } from './records.ts'
 
 export interface Consumed {

@@ -4,7 +4,7 @@
  */
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { java } from './java.ts'
+import { java } from '../../../bench/kafka/java.ts'
 
 export interface DumpedRecord {
   readonly offset: number

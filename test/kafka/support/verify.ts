@@ -1,6 +1,7 @@
 /** `millrace verify` over a data directory, which looks at what Kafka's tool does not: epochs, and how segments join. */
+
+import { type Finished, run } from '../../../bench/kafka/process.ts'
 import { MAIN } from '../../client/cli/support/cli.ts'
-import { type Finished, run } from './process.ts'
 
 const TIMEOUT_MS = 180_000
 

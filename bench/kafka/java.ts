@@ -1,4 +1,4 @@
-/** Runs a Java class over Kafka's jars: one of Kafka's by its name, or a source file of `test/kafka/java`. */
+/** Runs a Java class over Kafka's jars: one of Kafka's by its name, or a source file. */
 import { kafkaClassPath } from './jars.ts'
 import { type Finished, run } from './process.ts'
 

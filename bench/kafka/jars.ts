@@ -1,6 +1,6 @@
 /**
- * Apache Kafka's jars, as `test/kafka/pom.xml` names them: fetched by Maven once and kept below `node_modules/.cache`, in a
- * folder for each state of that file. A lock keeps two test processes from fetching at the same time.
+ * Apache Kafka's jars, as `bench/kafka/pom.xml` names them: fetched by Maven once and kept below `node_modules/.cache`, in a
+ * folder for each state of that file. A lock keeps two processes from fetching at the same time.
  */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -8,12 +8,12 @@ import { existsSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { isMillraceError } from '../../../engine/base/errors.ts'
-import { DirectoryLock } from '../../../engine/broker/directory-lock.ts'
+import { isMillraceError } from '../../engine/base/errors.ts'
+import { DirectoryLock } from '../../engine/broker/directory-lock.ts'
 import { run } from './process.ts'
 
-const POM = fileURLToPath(new URL('../pom.xml', import.meta.url))
-const CACHE = fileURLToPath(new URL('../../../node_modules/.cache/kafka', import.meta.url))
+const POM = fileURLToPath(new URL('pom.xml', import.meta.url))
+const CACHE = fileURLToPath(new URL('../../node_modules/.cache/kafka', import.meta.url))
 const LIBRARY = join(CACHE, createHash('sha256').update(readFileSync(POM)).digest('hex').slice(0, 16))
 
 const JAVA_LEAST = 17

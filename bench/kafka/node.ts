@@ -15,12 +15,24 @@ import { start } from './process.ts'
 const START_TIMEOUT_MS = 180_000
 const STOP_TIMEOUT_MS = 60_000
 
-/** Small and quick: one of everything, no waiting for others. */
-const SETTINGS = {
+export interface KafkaNodeOptions {
+  /** Instead of those that make it small and quick. */
+  readonly settings?: Readonly<Record<string, string | number | boolean>>
+  /** Of its virtual machine. */
+  readonly jvm?: readonly string[]
+  /** What clients are told, when something stands in between. */
+  readonly advertisedPort?: number
+}
+
+const ROLES = {
   'process.roles': 'broker,controller',
   'node.id': 1,
   'controller.listener.names': 'CONTROLLER',
   'listener.security.protocol.map': 'CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT',
+}
+
+/** Small and quick: one of everything, no waiting for others. */
+const SMALL = {
   'offsets.topic.replication.factor': 1,
   'offsets.topic.num.partitions': 1,
   'transaction.state.log.replication.factor': 1,
@@ -45,20 +57,27 @@ export class KafkaNode {
   #ended: Promise<void> | undefined
   #log = ''
 
-  private constructor(directory: string, port: number) {
+  readonly #jvm: readonly string[]
+
+  private constructor(directory: string, port: number, jvm: readonly string[]) {
     this.#directory = directory
+    this.#jvm = jvm
     this.bootstrap = `127.0.0.1:${port}`
   }
 
-  /** Formats a new node. It is not started yet. */
-  static async create(directory: string): Promise<KafkaNode> {
+  /**
+   * Formats a new node. It is not started yet.
+   * @param settings over those of one small node, or in their place
+   */
+  static async create(directory: string, options: KafkaNodeOptions = {}): Promise<KafkaNode> {
     const [port, controllerPort] = await freePorts(2)
-    const node = new KafkaNode(directory, port as number)
+    const node = new KafkaNode(directory, port as number, options.jvm ?? JVM)
     mkdirSync(directory, { recursive: true })
     const settings = {
-      ...SETTINGS,
+      ...ROLES,
+      ...(options.settings ?? SMALL),
       listeners: `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controllerPort}`,
-      'advertised.listeners': `PLAINTEXT://127.0.0.1:${port}`,
+      'advertised.listeners': `PLAINTEXT://127.0.0.1:${options.advertisedPort ?? port}`,
       'controller.quorum.voters': `1@127.0.0.1:${controllerPort}`,
       'log.dirs': node.logs,
     }
@@ -68,6 +87,11 @@ export class KafkaNode {
     const { code, output } = await java('kafka.tools.StorageTool', ['format', '-t', clusterId, '-c', node.#config])
     if (code !== 0) throw new Error(`StorageTool ended with ${code}\n${output.slice(-4_000)}`)
     return node
+  }
+
+  /** Of its process, while it runs. */
+  get pid(): number {
+    return this.#process?.pid ?? -1
   }
 
   get logs(): string {
@@ -90,7 +114,7 @@ export class KafkaNode {
   /** Resolves when it serves. */
   async start(): Promise<void> {
     const info = '-Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info'
-    const child = start('java', [...JVM, info, '-cp', await kafkaClassPath(), 'kafka.Kafka', this.#config])
+    const child = start('java', [...this.#jvm, info, '-cp', await kafkaClassPath(), 'kafka.Kafka', this.#config])
     this.#process = child
     this.#log = ''
     const { promise, resolve, reject } = Promise.withResolvers<void>()
