@@ -1,6 +1,7 @@
 import { defineConfig } from 'vitest/config'
 
-// Suites start worker threads and map files, so each file runs in a process of its own; two at a time suits two cores.
+// Suites start worker threads and map files, so each file runs in a process of its own; many wait for
+// others, so three at a time suit two cores.
 // Fault suites that mount disks and trace system calls, which not every machine allows, are a command of their own,
 // `npm run test:faults`; `npm test` has the others.
 const OWN_COMMAND = ['flush-errors', 'full-disk', 'power-loss']
@@ -13,7 +14,7 @@ export default defineConfig({
     globalSetup: 'test/warm-up.ts',
     setupFiles: ['test/seed.ts'],
     pool: 'forks',
-    maxWorkers: 2,
+    maxWorkers: 3,
     testTimeout: 60_000,
     // Tests of threads and processes wait for each other; CI's machine may be busy with something else as well.
     retry: process.env['CI'] === undefined ? 0 : 2,
