@@ -38,9 +38,10 @@ const NOTHING = Buffer.alloc(0)
 
 /**
  * The memory that the bytes decoded last lie in, as a Buffer, which values beside them are read from as well: a view for
- * each would cost more than decoding it. Held weakly, because it may be a mapped file.
+ * each would cost more than decoding it. Held until the event loop turns, because it may be a mapped file; a `WeakRef`, which is held as
+ * long, takes twice the time.
  */
-let lastMemory = new WeakRef<Buffer>(NOTHING)
+let lastMemory: Buffer | undefined
 
 /** A schema's text and those of the schemas that it refers to; a `SchemaEntry` is one. */
 export interface SchemaTexts {
@@ -243,12 +244,15 @@ function readId(bytes: Buffer, at: number): number {
 function memoryOf(bytes: Uint8Array): Buffer {
   if (Buffer.isBuffer(bytes)) return bytes
   const { buffer } = bytes
-  const known = lastMemory.deref()
   // A buffer may have grown since.
-  if (known?.buffer === buffer && bytes.byteOffset + bytes.length <= known.length) return known
-  const memory = Buffer.from(buffer)
-  lastMemory = new WeakRef(memory)
-  return memory
+  if (lastMemory?.buffer === buffer && bytes.byteOffset + bytes.length <= lastMemory.length) return lastMemory
+  if (lastMemory === undefined) setImmediate(forgetMemory)
+  lastMemory = Buffer.from(buffer)
+  return lastMemory
+}
+
+function forgetMemory(): void {
+  lastMemory = undefined
 }
 
 /** avsc wants Buffers; a view of another kind is looked at as one, not copied. */
