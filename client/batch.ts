@@ -8,7 +8,7 @@ import type { Place } from './idempotence.ts'
 /** Told what became of a part of a batch. */
 export interface Delivery {
   /** `count` records of `partition` have offsets from `baseOffset` on; -1 with acks 0. */
-  delivered(partition: ClientPartition, baseOffset: number, count: number): void
+  delivered(partition: Pick<ClientPartition, 'topic' | 'partition'>, baseOffset: number, count: number): void
   failed(error: MillraceError): void
 }
 

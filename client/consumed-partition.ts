@@ -4,18 +4,17 @@
  */
 import type { TopicId } from '../engine/base/brands.ts'
 import { isMillraceError } from '../engine/base/errors.ts'
+import type { ConsumedBatch, ConsumedTrack } from './consumer-backend.ts'
 import type { OffsetToSeek } from './consumer-types.ts'
-import type { ReadBatch } from './read-batch.ts'
-import type { ReadTrack } from './read-track.ts'
 
 /** Changes of the leader epoch that are remembered; what was handed out is far younger. */
 const EPOCHS_MAX = 16
 
-export class ConsumedPartition {
+export class ConsumedPartition<Batch extends ConsumedBatch = ConsumedBatch> {
   readonly topic: string
   readonly topicId: TopicId
   readonly partition: number
-  readonly track: ReadTrack
+  readonly track: ConsumedTrack<Batch>
   isPaused = false
   /** It is being given up, or is lost: nothing more is handed out. */
   isLeaving = false
@@ -28,7 +27,7 @@ export class ConsumedPartition {
   /** Why it cannot be read; thrown by whoever asks for records, until a seek. */
   problem: Error | undefined
   /** What is in somebody's hands. */
-  delivery: Delivery | undefined
+  delivery: Delivery<Batch> | undefined
   /** Everything below was handled: what is to be committed. */
   handledOffset = 0
   /** The last commit that was acknowledged, -1 when there is none. */
@@ -37,10 +36,10 @@ export class ConsumedPartition {
   #epochs: (readonly [number, number])[] = []
   #idle: (() => void)[] = []
 
-  constructor(topicId: TopicId, track: ReadTrack) {
-    this.topic = track.partition.topic
+  constructor(topicId: TopicId, topic: string, partition: number, track: ConsumedTrack<Batch>) {
+    this.topic = topic
     this.topicId = topicId
-    this.partition = track.partition.partition
+    this.partition = partition
     this.track = track
   }
 
@@ -77,7 +76,7 @@ export class ConsumedPartition {
   }
 
   /** The next batch, into somebody's hands. @throws as `ReadTrack.read` */
-  take(maxBytes: number): Delivery | undefined {
+  take(maxBytes: number): Delivery<Batch> | undefined {
     const batch = this.track.read(maxBytes)
     if (batch === undefined) return undefined
     this.#noteEpochs(batch)
@@ -90,7 +89,7 @@ export class ConsumedPartition {
     return this.#epochs.findLast(([from]) => from < offset)?.[1] ?? -1
   }
 
-  #noteEpochs(batch: ReadBatch): void {
+  #noteEpochs(batch: Batch): void {
     const known = this.#epochs.at(-1)
     if (known?.[1] === this.track.reader.leaderEpoch && known[0] <= batch.baseOffset) return
     if (known !== undefined && known[0] > batch.baseOffset) this.#epochs = [] // after a seek backwards
@@ -106,7 +105,7 @@ export class ConsumedPartition {
   }
 
   /** @internal A delivery is over. */
-  release(delivery: Delivery): void {
+  release(delivery: Delivery<Batch>): void {
     if (this.delivery !== delivery) return
     this.delivery = undefined
     // What was not handled is handed out once more.
@@ -116,9 +115,9 @@ export class ConsumedPartition {
 }
 
 /** A batch in somebody's hands. */
-export class Delivery {
-  readonly owner: ConsumedPartition
-  readonly batch: ReadBatch
+export class Delivery<Batch extends ConsumedBatch = ConsumedBatch> {
+  readonly owner: ConsumedPartition<Batch>
+  readonly batch: Batch
   /** Since when whoever has it is at work, on the monotonic clock; renewed with each record that is asked for. */
   sinceMs = performance.now()
   /** Up to where it was handed out to an iteration; `commit()` counts that as handled. */
@@ -128,7 +127,7 @@ export class Delivery {
   /** In the hands of a `for await`, not of a handler. */
   isIterated = false
 
-  constructor(owner: ConsumedPartition, batch: ReadBatch) {
+  constructor(owner: ConsumedPartition<Batch>, batch: Batch) {
     this.owner = owner
     this.batch = batch
     this.positionOffset = owner.handledOffset

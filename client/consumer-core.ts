@@ -5,11 +5,10 @@
 import type { EventEmitter } from 'node:events'
 import type { TopicId } from '../engine/base/brands.ts'
 import { isMillraceError, MillraceError } from '../engine/base/errors.ts'
-import type { ClientLink } from '../engine/broker/client-link.ts'
-import type { CallGroup } from '../engine/group/group-calls.ts'
 import type { PartitionSet } from '../engine/group/partition-set.ts'
 import { ConsumedPartition, type Delivery } from './consumed-partition.ts'
 import { ConsumerAssignment } from './consumer-assignment.ts'
+import type { ConsumerBackend } from './consumer-backend.ts'
 import { ConsumerOffsets, keyOf } from './consumer-offsets.ts'
 import type { ResolvedConsumerOptions } from './consumer-options.ts'
 import type { ConsumerEvents, RebalanceListener, TopicPartition } from './consumer-types.ts'
@@ -20,15 +19,11 @@ import {
   type MembershipHost,
   type OwnedPartition,
 } from './group-membership.ts'
-import type { ReadSource } from './read-source.ts'
-import { ReadTrack } from './read-track.ts'
 
 export class ConsumerCore implements MembershipHost {
   readonly assignment: ConsumerAssignment
   readonly offsets: ConsumerOffsets
-  readonly #link: ClientLink
-  readonly #call: CallGroup
-  readonly #source: ReadSource
+  readonly #backend: ConsumerBackend
   readonly #options: ResolvedConsumerOptions
   readonly #isCommitted: boolean
   readonly #events: EventEmitter<ConsumerEvents>
@@ -40,20 +35,13 @@ export class ConsumerCore implements MembershipHost {
   #isStalled = false
   #committing: NodeJS.Timeout | undefined
 
-  constructor(
-    link: ClientLink,
-    source: ReadSource,
-    options: ResolvedConsumerOptions,
-    events: EventEmitter<ConsumerEvents>,
-  ) {
-    this.#link = link
-    this.#call = (call, request) => link.group(call, request) as never
-    this.#source = source
+  constructor(backend: ConsumerBackend, options: ResolvedConsumerOptions, events: EventEmitter<ConsumerEvents>) {
+    this.#backend = backend
     this.#options = options
     this.#isCommitted = options.isolation === 'read_committed'
     this.#events = events
     this.assignment = new ConsumerAssignment(options, at => events.emit('offsetReset', at))
-    this.offsets = new ConsumerOffsets(link, this.#call, options.groupId, this.assignment, () => this.#membership)
+    this.offsets = new ConsumerOffsets(backend, options.groupId, this.assignment, () => this.#membership)
     this.#watchdog = new ConsumerWatchdog(options.maxPollIntervalMs, (late, forMs) => void this.#stalled(late, forMs))
   }
 
@@ -94,7 +82,7 @@ export class ConsumerCore implements MembershipHost {
     const { clientId, instanceId, assignor, maxPollIntervalMs } = this.#options
     const groupId = this.offsets.demandGroup()
     const terms = { groupId, clientId, instanceId, assignor, rebalanceTimeoutMs: maxPollIntervalMs }
-    const membership = new GroupMembership(this.#call, terms, subscription, this)
+    const membership = new GroupMembership(this.#backend.group, terms, subscription, this)
     this.#membership = membership
     try {
       await membership.join()
@@ -118,7 +106,7 @@ export class ConsumerCore implements MembershipHost {
     const named = new Map(partitions.map(each => [`${each.topic} ${each.partition}`, each]))
     const wanted: OwnedPartition[] = []
     for (const { topic, partition } of named.values()) {
-      const { topicId, partitions: located } = await this.#link.topic(topic)
+      const { topicId, partitions: located } = await this.#backend.topic(topic)
       if (located[partition] === undefined) throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', { topic, partition })
       wanted.push({ topic, topicId: topicId as TopicId, partition })
     }
@@ -270,9 +258,10 @@ export class ConsumerCore implements MembershipHost {
 
   async #locate({ topic, topicId, partition }: OwnedPartition): Promise<ConsumedPartition | undefined> {
     try {
-      const metadata = await this.#link.topic(topic)
-      const located = metadata.topicId === topicId ? metadata.partitions[partition] : undefined
-      return located && new ConsumedPartition(topicId, new ReadTrack(this.#source, located, this.#isCommitted))
+      const metadata = await this.#backend.topic(topic)
+      if (metadata.topicId !== topicId || metadata.partitions[partition] === undefined) return undefined
+      const track = await this.#backend.track(topic, partition, this.#isCommitted)
+      return new ConsumedPartition(topicId, topic, partition, track)
     } catch (error) {
       if (isMillraceError(error, 'UNKNOWN_TOPIC_OR_PARTITION')) return undefined
       throw error

@@ -5,12 +5,11 @@
 import { setTimeout } from 'node:timers/promises'
 import type { TopicId } from '../engine/base/brands.ts'
 import { isMillraceError, MillraceError } from '../engine/base/errors.ts'
-import type { ClientLink } from '../engine/broker/client-link.ts'
-import type { CallGroup } from '../engine/group/group-calls.ts'
 import type { OffsetToCommit } from '../engine/group/requests.ts'
 import type { PartitionOffset } from '../engine/store/offsets.ts'
 import type { ConsumedPartition } from './consumed-partition.ts'
 import type { ConsumerAssignment } from './consumer-assignment.ts'
+import type { ConsumerBackend } from './consumer-backend.ts'
 import { ConsumerCommits } from './consumer-commits.ts'
 import type { CommittedPosition, OffsetToStore, TopicPartition } from './consumer-types.ts'
 import { type GroupMembership, isPassing } from './group-membership.ts'
@@ -23,22 +22,19 @@ const ATTEMPTS = 8
 const RETRY_MS = 50
 
 export class ConsumerOffsets {
-  readonly #link: ClientLink
-  readonly #call: CallGroup
+  readonly #backend: ConsumerBackend
   readonly #groupId: string | null
   readonly #assignment: ConsumerAssignment
   readonly #membership: () => GroupMembership | undefined
   readonly #commits: ConsumerCommits
 
   constructor(
-    link: ClientLink,
-    call: CallGroup,
+    backend: ConsumerBackend,
     groupId: string | null,
     assignment: ConsumerAssignment,
     membership: () => GroupMembership | undefined,
   ) {
-    this.#link = link
-    this.#call = call
+    this.#backend = backend
     this.#groupId = groupId
     this.#assignment = assignment
     this.#membership = membership
@@ -115,7 +111,7 @@ export class ConsumerOffsets {
   async #send(offsets: readonly OffsetToCommit[]): Promise<void> {
     const { memberId, memberEpoch, instanceId } = this.#membership()?.identity ?? NO_MEMBER
     const member = { memberId, instanceId, generationIdOrMemberEpoch: memberEpoch }
-    await this.#call('commit', { groupId: this.demandGroup(), ...member, offsets })
+    await this.#backend.group('commit', { groupId: this.demandGroup(), ...member, offsets })
   }
 
   // ── what is committed ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -127,7 +123,7 @@ export class ConsumerOffsets {
     for (let attempt = 1; ; attempt++) {
       const { memberId, memberEpoch } = this.#membership()?.identity ?? { memberId: null, memberEpoch: -1 }
       try {
-        const offsets = await this.#call('offsets', { groupId, memberId, memberEpoch })
+        const offsets = await this.#backend.group('offsets', { groupId, memberId, memberEpoch })
         return new Map(offsets.map(offset => [keyOf(offset), offset]))
       } catch (error) {
         const isStale = isMillraceError(error, 'STALE_MEMBER_EPOCH')
@@ -154,7 +150,7 @@ export class ConsumerOffsets {
   }
 
   async #topicId({ topic, partition }: TopicPartition): Promise<TopicId> {
-    const { topicId, partitions } = await this.#link.topic(topic)
+    const { topicId, partitions } = await this.#backend.topic(topic)
     if (partitions[partition] === undefined) throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', { topic, partition })
     return topicId as TopicId
   }

@@ -7,10 +7,10 @@
  */
 import { EventEmitter } from 'node:events'
 import { isMillraceError, MillraceError } from '../engine/base/errors.ts'
-import type { ClientLink } from '../engine/broker/client-link.ts'
 import { whole } from '../engine/broker/options.ts'
-import type { ReaderPool } from '../engine/broker/reader-pool.ts'
+import type { RecordBatch } from './connection-types.ts'
 import type { Delivery } from './consumed-partition.ts'
+import type { ConsumedBatch, ConsumerBackend } from './consumer-backend.ts'
 import { ConsumerCore } from './consumer-core.ts'
 import { DeadLetters } from './consumer-dead-letters.ts'
 import { attempt, handleDeliveries, handleRecords, resolveAttempts } from './consumer-each.ts'
@@ -28,19 +28,21 @@ import type {
   Subscription,
   TopicPartition,
 } from './consumer-types.ts'
-import { ReadBatch } from './read-batch.ts'
-import { LocalSource } from './read-source.ts'
+import type { ReadBatch } from './read-batch.ts'
 import { ConsumedRecord } from './record.ts'
 
 /** What was handled: a record, a batch, or the next offset. */
-export type Handled = ConsumedRecord | ReadBatch | OffsetToStore
+export type Handled = ConsumedRecord | RecordBatch | OffsetToStore
 
 const CLOSE_MS = 30_000
 const CLOSE_MS_MAX = 0x7fff_ffff
 
-export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncIterable<ReadBatch> {
+export class Consumer<Batch extends ConsumedBatch = ReadBatch>
+  extends EventEmitter<ConsumerEvents>
+  implements AsyncIterable<Batch>
+{
   readonly #core: ConsumerCore
-  readonly #link: ClientLink
+  readonly #backend: ConsumerBackend
   readonly #groupId: string | null
   readonly #deadLetters: DeadLetters
   readonly #onClose: () => void
@@ -51,14 +53,14 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
   #isClosed = false
 
   /** @internal Use `Millrace.consumer`. */
-  constructor(link: ClientLink, pool: ReaderPool, options: ConsumerOptions, onClose: () => void) {
+  constructor(backend: ConsumerBackend<Batch>, options: ConsumerOptions, onClose: () => void) {
     super()
     const resolved = resolveConsumerOptions(options)
-    this.#link = link
+    this.#backend = backend
     this.#groupId = resolved.groupId
     this.#onClose = onClose
-    this.#core = new ConsumerCore(link, new LocalSource(link, pool, resolved.checkCrc), resolved, this)
-    this.#deadLetters = new DeadLetters(link, resolved.groupId)
+    this.#core = new ConsumerCore(backend, resolved, this)
+    this.#deadLetters = new DeadLetters(backend, resolved.groupId)
   }
 
   get groupId(): string | null {
@@ -108,7 +110,7 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
    * @throws OFFSET_OUT_OF_RANGE and NO_OFFSET_FOR_PARTITION with autoOffsetReset 'none', CORRUPT_BATCH: the partition is
    *   skipped by a seek; FENCED_INSTANCE_ID and what else ends a membership; what a listener threw; CLOSED with the engine
    */
-  async *[Symbol.asyncIterator](): AsyncGenerator<ReadBatch, undefined> {
+  async *[Symbol.asyncIterator](): AsyncGenerator<Batch, undefined> {
     for await (const delivery of this.#deliveries()) {
       const { batch } = delivery
       delivery.positionOffset = batch.nextOffset
@@ -133,9 +135,9 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
     return undefined
   }
 
-  async *#deliveries(): AsyncGenerator<Delivery, undefined> {
+  async *#deliveries(): AsyncGenerator<Delivery<Batch>, undefined> {
     const done = this.#enter()
-    let delivery: Delivery | undefined
+    let delivery: Delivery<Batch> | undefined
     try {
       for (;;) {
         delivery = await this.#take(() => false)
@@ -155,7 +157,7 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
    * signal aborts, after the handlers that run have ended.
    * @throws as the iteration, and what a handler threw for the last time
    */
-  eachBatch(handler: (batch: ReadBatch) => unknown, options: HandlerOptions = {}): Promise<void> {
+  eachBatch(handler: (batch: Batch) => unknown, options: HandlerOptions = {}): Promise<void> {
     const attempts = resolveAttempts(options)
     const isOver = this.#isOver(options.signal)
     return this.#each(options, async delivery => {
@@ -196,12 +198,12 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
     )
   }
 
-  async #each(options: HandlerOptions, handle: (delivery: Delivery) => Promise<void>): Promise<void> {
+  async #each(options: HandlerOptions, handle: (delivery: Delivery<Batch>) => Promise<void>): Promise<void> {
     const done = this.#enter()
     try {
       const { assignment } = this.#core
       const source = { take: (isOver: () => boolean) => this.#take(isOver), wake: () => assignment.wake() }
-      await handleDeliveries(source, handle, options)
+      await handleDeliveries(source, handle as (delivery: Delivery) => Promise<void>, options)
     } finally {
       done()
     }
@@ -226,9 +228,9 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
     }
   }
 
-  async #take(isOver: () => boolean): Promise<Delivery | undefined> {
+  async #take(isOver: () => boolean): Promise<Delivery<Batch> | undefined> {
     if (this.#closing !== undefined) return undefined
-    return this.#core.take(() => this.#isStopped || isOver())
+    return this.#core.take(() => this.#isStopped || isOver()) as Promise<Delivery<Batch> | undefined>
   }
 
   /**
@@ -345,7 +347,7 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
   /** A listener may still commit while the consumer is being closed. */
   #demandNotClosed(): void {
     if (this.#isClosed) throw new MillraceError('CLOSED', { object: 'consumer' })
-    if (this.#link.memory.closed) throw new MillraceError('CLOSED', { object: 'engine' })
+    this.#backend.demandOpen()
   }
 
   // ── the end ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -366,13 +368,21 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
       await this.#handlersEnd(timeoutMs)
       await this.#core.leave()
     } catch (error) {
-      const isGone = isMillraceError(error, 'CLOSED') && this.#link.memory.closed
-      if (!isGone) throw error // else the engine knows that its members are gone
+      if (!isMillraceError(error, 'CLOSED') || this.#isBackendOpen()) throw error // else the engine knows that its members are gone
     } finally {
       this.#isClosed = true
       this.#core.stop()
       this.#onClose()
-      await this.#deadLetters.close()
+      await this.#backend.close()
+    }
+  }
+
+  #isBackendOpen(): boolean {
+    try {
+      this.#backend.demandOpen()
+      return true
+    } catch {
+      return false
     }
   }
 
@@ -396,7 +406,7 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
 function offsetBehind(handled: Handled, metadata: string | undefined): OffsetToStore {
   const { topic, partition } = handled
   const text = metadata === undefined ? {} : { metadata }
-  if (handled instanceof ReadBatch) return { topic, partition, offset: handled.nextOffset, ...text }
+  if ('nextOffset' in handled) return { topic, partition, offset: handled.nextOffset, ...text }
   if (handled instanceof ConsumedRecord) return { topic, partition, offset: handled.offset + 1, ...text }
   return { ...text, ...handled }
 }

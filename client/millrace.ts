@@ -22,6 +22,7 @@ import { mappingStatistics } from '../engine/memory/mapping.ts'
 import { SchemaRegistry } from '../engine/schema/schema-registry.ts'
 import { Admin } from './admin.ts'
 import { Consumer } from './consumer.ts'
+import { LocalBackend } from './consumer-backend.ts'
 import type { ConsumerOptions } from './consumer-types.ts'
 import { DeadLetterAppender } from './dead-letters.ts'
 import { LocalLink } from './local-link.ts'
@@ -141,7 +142,11 @@ export class Millrace {
    */
   consumer(options: ConsumerOptions = {}): Consumer {
     this.#broker.demandOpen()
-    const consumer: Consumer = new Consumer(this.#owned, this.#readers, options, () => this.#consumers.delete(consumer))
+    const consumer: Consumer = new Consumer(
+      new LocalBackend(this.#owned, this.#readers, options.checkCrc ?? true),
+      options,
+      () => this.#consumers.delete(consumer),
+    )
     this.#consumers.add(consumer)
     return consumer
   }

@@ -93,7 +93,7 @@ export class TailWait {
    * Resolves when one of the tracks may have more, when woken, or after a while. Keeps the process alive.
    * @throws UNKNOWN_TOPIC_OR_PARTITION when one of them is deleted
    */
-  async wait(tracks: readonly ReadTrack[]): Promise<void> {
+  async wait(tracks: readonly { arrival(): Promise<void> }[]): Promise<void> {
     let timer: NodeJS.Timeout | undefined
     const woken = new Promise<void>(resolve => {
       this.#wake = resolve

@@ -23,7 +23,7 @@ export class SendTracker implements Delivery {
     if (messages === 0) this.#resolve([])
   }
 
-  delivered(partition: ClientPartition, baseOffset: number, count: number): void {
+  delivered(partition: Pick<ClientPartition, 'topic' | 'partition'>, baseOffset: number, count: number): void {
     const { topic, partition: number } = partition
     if (this.#open === count && this.#results.length === 0) {
       this.#open = 0

@@ -3,6 +3,7 @@ import { MillraceError } from '../engine/base/errors.ts'
 import { PortLink, type ThreadHandle } from '../engine/broker/client-link.ts'
 import { ReaderPool } from '../engine/broker/reader-pool.ts'
 import { Consumer } from './consumer.ts'
+import { LocalBackend } from './consumer-backend.ts'
 import type { ConsumerOptions } from './consumer-types.ts'
 import { Lookup } from './lookup.ts'
 import { Producer } from './producer.ts'
@@ -38,7 +39,11 @@ export class ThreadClient {
 
   /** As `Millrace.consumer`. */
   consumer(options: ConsumerOptions = {}): Consumer {
-    const consumer: Consumer = new Consumer(this.#link, this.#readers, options, () => this.#consumers.delete(consumer))
+    const consumer: Consumer = new Consumer(
+      new LocalBackend(this.#link, this.#readers, options.checkCrc ?? true),
+      options,
+      () => this.#consumers.delete(consumer),
+    )
     this.#consumers.add(consumer)
     return consumer
   }

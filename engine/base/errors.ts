@@ -225,6 +225,19 @@ export const ERRORS = {
     true,
     7,
   ),
+  // Transports
+  CONNECTION_FAILED: spec(
+    'The cluster was not reached.',
+    'Check the address, and that its brokers run; what was under way may have been carried out or not.',
+    true,
+    -1,
+  ),
+  UNSUPPORTED_OPERATION: spec(
+    'The transport cannot do this.',
+    'Do it in the process that has the data directory open, as docs/API.md says.',
+    false,
+    35,
+  ),
   TOO_MANY_SEGMENTS: spec('The segment table is full.', 'Raise segment.bytes or shorten retention.', true, 56),
   // Groups
   TOO_MANY_GROUPS: spec(

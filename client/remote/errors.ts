@@ -1,0 +1,85 @@
+/** What the client underneath throws, as our errors: Kafka's error where the cluster answered one, else that it was not reached. */
+import { ERRORS, type ErrorCode, type ErrorDetails, isMillraceError, MillraceError } from '../../engine/base/errors.ts'
+
+/** Of several errors of ours for one of Kafka's, the one that is meant from here. */
+const PREFERRED: readonly ErrorCode[] = [
+  'UNKNOWN_TOPIC_OR_PARTITION',
+  'OFFSET_OUT_OF_RANGE',
+  'RECORD_TOO_LARGE',
+  'INVALID_TOPIC_NAME',
+  'TOPIC_ALREADY_EXISTS',
+  'INVALID_PARTITIONS',
+  'INVALID_CONFIG',
+  'GROUP_ID_NOT_FOUND',
+  'NON_EMPTY_GROUP',
+  'CORRUPT_BATCH',
+  'TIMED_OUT',
+  'IO_ERROR',
+]
+
+const UNKNOWN_TOPIC_ID = 100
+
+const byKafkaCode = new Map<number, ErrorCode>([[UNKNOWN_TOPIC_ID, 'UNKNOWN_TOPIC_OR_PARTITION']])
+for (const code of [...PREFERRED, ...(Object.keys(ERRORS) as ErrorCode[])]) {
+  const { kafkaCode } = ERRORS[code]
+  if (kafkaCode > 0 && !byKafkaCode.has(kafkaCode)) byKafkaCode.set(kafkaCode, code)
+}
+
+interface Reported {
+  readonly apiCode?: number
+  readonly apiId?: string
+  readonly code?: string
+  readonly errors?: readonly unknown[]
+  readonly cause?: unknown
+}
+
+/** The first error in a tree of errors that a broker reported. */
+function reported(error: unknown, depth = 0): Reported | undefined {
+  if (typeof error !== 'object' || error === null || depth > 8) return undefined
+  const found = error as Reported
+  if (typeof found.apiCode === 'number' && found.apiCode !== 0) return found
+  for (const inner of [...(found.errors ?? []), found.cause]) {
+    const deeper = reported(inner, depth + 1)
+    if (deeper !== undefined) return deeper
+  }
+  return undefined
+}
+
+/** Kafka's number for what a broker reported, undefined when it reported nothing. */
+export const kafkaCodeIn = (error: unknown): number | undefined => reported(error)?.apiCode
+
+function hasCode(error: unknown, code: string, depth = 0): boolean {
+  if (typeof error !== 'object' || error === null || depth > 8) return false
+  const found = error as Reported
+  if (found.code === code) return true
+  return [...(found.errors ?? []), found.cause].some(inner => hasCode(inner, code, depth + 1))
+}
+
+export function toMillraceError(error: unknown, details: ErrorDetails = {}): MillraceError {
+  if (isMillraceError(error)) return error
+  const answer = reported(error)
+  if (answer !== undefined) {
+    const code = byKafkaCode.get(answer.apiCode as number)
+    return code === undefined
+      ? new MillraceError('IO_ERROR', { ...details, kafkaError: answer.apiId ?? String(answer.apiCode) }, error)
+      : new MillraceError(code, details, error)
+  }
+  if (hasCode(error, 'PLT_KFK_TIMEOUT'))
+    return new MillraceError('TIMED_OUT', { ...details, waitedFor: 'an answer' }, error)
+  if (hasCode(error, 'PLT_KFK_USER')) return new MillraceError('INVALID_ARGUMENT', details, error)
+  return new MillraceError('CONNECTION_FAILED', details, error)
+}
+
+/** Awaits, and throws ours. */
+export async function remotely<T>(work: Promise<T>, details: ErrorDetails = {}): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    throw toMillraceError(error, details)
+  }
+}
+
+/** For what a cluster cannot be asked for. */
+export function unsupported(operation: string): MillraceError {
+  return new MillraceError('UNSUPPORTED_OPERATION', { operation, transport: 'kafka' })
+}
