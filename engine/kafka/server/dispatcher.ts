@@ -78,7 +78,10 @@ export class Dispatcher {
     }
     if (this.#placing === undefined) {
       const placed = ingest.place(request.chunks, request.bytes)
-      if (placed !== undefined) return this.#append(placed, connection, endpoint)
+      if (placed !== undefined) {
+        request.release()
+        return this.#append(placed, connection, endpoint)
+      }
     }
     const turn = (this.#placing ?? Promise.resolve()).then(() => this.#placeLater(request, connection))
     const last = turn
@@ -94,7 +97,10 @@ export class Dispatcher {
     const untilMs = performance.now() + ROOM_MS
     for (;;) {
       const placed = this.#service.ingest.place(request.chunks, request.bytes)
-      if (placed !== undefined) return placed
+      if (placed !== undefined) {
+        request.release()
+        return placed
+      }
       if (connection.signal.aborted) throw new MillraceError('CLOSED', { object: 'connection' })
       if (performance.now() > untilMs) throw new MillraceError('TIMED_OUT', { waitedFor: 'room in the slabs' })
       await this.#service.ingest.room(1_000)

@@ -1,7 +1,11 @@
 /** Requests come out whole and in order however the network cuts them; lengths that cannot be are refused at once. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { FrameAssembler, REQUEST_BYTES_MIN } from '../../../../engine/kafka/server/frame-assembler.ts'
+import {
+  FrameAssembler,
+  REQUEST_BYTES_MIN,
+  type ReceivedRequest,
+} from '../../../../engine/kafka/server/frame-assembler.ts'
 
 const BYTES_MAX = 1_000
 
@@ -67,5 +71,48 @@ describe('lengths', () => {
     const assembler = new FrameAssembler(BYTES_MAX)
     expect(assembler.push(Buffer.concat([field, Buffer.alloc(5)]))).toEqual([])
     expect(assembler.pendingBytes).toBe(5)
+  })
+})
+
+describe('memory of chunks', () => {
+  /** As a socket gives them: each in memory of its own. */
+  const owned = (bytes: Uint8Array): Uint8Array => new Uint8Array(bytes)
+  const request = (bytes: number): Buffer => frame(Buffer.alloc(bytes, 7))
+
+  test('goes with the last request in it that is released', () => {
+    const assembler = new FrameAssembler(1_000)
+    const all = Buffer.concat([request(100), request(200), request(300)])
+    const [first, second] = [owned(all.subarray(0, 250)), owned(all.subarray(250))] as [Uint8Array, Uint8Array]
+    const [a] = assembler.push(first) as [ReceivedRequest]
+    const [b, c] = assembler.push(second) as [ReceivedRequest, ReceivedRequest]
+    a.release()
+    expect(first.length).toBe(250) // the second request has a part of it
+    c.release()
+    expect([first.length, second.length]).toEqual([250, 362])
+    b.release()
+    expect([first.length, second.length]).toEqual([0, 0])
+  })
+
+  test('stays while a request is not complete', () => {
+    const assembler = new FrameAssembler(1_000)
+    const whole = Buffer.concat([request(100), request(200)])
+    const chunk = owned(whole.subarray(0, 150))
+    const [first] = assembler.push(chunk) as [ReceivedRequest]
+    first.release()
+    expect(chunk.length).toBe(150)
+    const rest = owned(whole.subarray(150))
+    const [second] = assembler.push(rest) as [ReceivedRequest]
+    expect([...second.whole()]).toEqual([...new Array(200).fill(7)])
+    second.release()
+    expect([chunk.length, rest.length]).toEqual([0, 0])
+  })
+
+  test('that is shared with others is left alone', () => {
+    const assembler = new FrameAssembler(1_000)
+    const pool = new Uint8Array(1_000)
+    pool.set(request(100))
+    const [found] = assembler.push(pool.subarray(0, 104)) as [ReceivedRequest]
+    found.release()
+    expect(pool.length).toBe(1_000)
   })
 })
