@@ -100,6 +100,7 @@ class WriterLoop {
 
   async run(): Promise<DetachedPartition[]> {
     let idlePasses = 0
+    let idlePassesMax = SPIN_PASSES
     for (;;) {
       const worked = this.#pass()
       const nowMs = this.#clock.monotonicMs()
@@ -109,7 +110,8 @@ class WriterLoop {
         continue
       }
       if (this.#memory.stopPhase >= STOP_PHASE.writers && this.#settle === undefined && this.#quiet) break
-      if (++idlePasses < (this.#services.isFlushing ? SPIN_PASSES_FLUSHING : SPIN_PASSES)) continue
+      if (idlePasses === 0) idlePassesMax = this.#services.isFlushing ? SPIN_PASSES_FLUSHING : SPIN_PASSES
+      if (++idlePasses < idlePassesMax) continue
       this.#park()
       idlePasses = 0
     }
