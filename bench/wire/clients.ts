@@ -6,6 +6,8 @@ import { run } from '../kafka/process.ts'
 
 const CLIENT_JVM = ['-Xmx512m', '-Dorg.slf4j.simpleLogger.defaultLogLevel=error']
 const TIMEOUT_MS = 300_000
+/** Records at the beginning that are sent and not counted, while the client's virtual machine still compiles itself. */
+const WARM_UP_SHARE = 0.4
 
 export interface ProduceLoad {
   readonly topic: string
@@ -37,8 +39,9 @@ export async function produce(bootstrap: string, load: ProduceLoad): Promise<Pro
     ...['--bootstrap-server', bootstrap, '--topic', load.topic, '--command-property', `acks=${load.acks}`],
     ...['--num-records', String(load.records), '--record-size', String(load.recordBytes)],
     ...['--throughput', String(load.throughput ?? -1), '--reporting-interval', '600000'],
+    ...['--warmup-records', String(Math.ceil(load.records * WARM_UP_SHARE))],
   ])
-  // The last line: what came before covers the warm-up as well.
+  // The last line: the one before it counts the warm-up as well.
   const found = SUMMARY.exec(stdout.trim().split('\n').at(-1) ?? '')
   if (found === null) throw new Error(`ProducerPerformance said\n${stdout.slice(-2_000)}`)
   const [recordsPerSecond, p50Ms, , p99Ms] = found.slice(1).map(Number) as [number, number, number, number]

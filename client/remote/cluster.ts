@@ -83,9 +83,17 @@ export class Cluster {
     return { topicId: found.id, partitions: found.partitions }
   }
 
-  #metadata(topics: readonly string[], forceUpdate = false): Promise<ClusterMetadata> {
+  async #metadata(topics: readonly string[], forceUpdate = false): Promise<ClusterMetadata> {
     const topic = topics.join(',')
-    return remotely(this.#client.metadata({ topics: [...topics], autocreateTopics: false, forceUpdate }), { topic })
+    try {
+      return await this.#client.metadata({ topics: [...topics], autocreateTopics: false, forceUpdate })
+    } catch (error) {
+      // The client underneath takes a topic that is not there for its caller's mistake.
+      const failure = toMillraceError(error, { topic })
+      throw failure.code === 'INVALID_ARGUMENT'
+        ? new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', { topic }, error)
+        : failure
+    }
   }
 
   /**
