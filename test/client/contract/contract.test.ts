@@ -1,5 +1,4 @@
 /** What producers, readers, look-ups, consumers and the administration promise, over every transport alike. */
-import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { whyNoKafka } from '../../../bench/kafka/jars.ts'
 import {
@@ -9,7 +8,6 @@ import {
   Millrace,
   type PortableConsumer,
 } from '../../../client/index.ts'
-import type { RemoteConnection } from '../../../client/remote/connection.ts'
 import { embedded, kafka, open, served } from './transports.ts'
 
 const reason = whyNoKafka()
@@ -463,46 +461,4 @@ describe.each(transports)('over $name', transport => {
       await expect(admin.describeGroup(groupId)).rejects.toMatchObject({ code: 'GROUP_ID_NOT_FOUND' })
     })
   })
-})
-
-describe('addresses', () => {
-  test.each(['kafka://', 'kafka://host:port', 'kafka://a:1,b:99999', 'http://host:1', 'kafka://a/b'])(
-    '%s',
-    async address => {
-      await expect(connect(address)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
-    },
-  )
-
-  test('where nobody answers', async () => {
-    await expect(connect('kafka://127.0.0.1:1', { kafka: { retries: 0 } })).rejects.toMatchObject({
-      code: 'CONNECTION_FAILED',
-    })
-  })
-
-  test('a file URL is the engine of this process', async () => {
-    const { address, stop } = await embedded.start()
-    const connection = await connect(pathToFileURL(address).href)
-    expect(connection).toBeInstanceOf(Millrace)
-    await connection.close()
-    await stop()
-  })
-})
-
-test('what a cluster cannot do is told', async () => {
-  const { connection, stop } = await open(served)
-  const { admin } = connection as RemoteConnection
-  const asked = [
-    admin.adoptTopic(),
-    admin.truncate(),
-    admin.applyRetention(),
-    admin.applyCompaction(),
-    admin.listQueues(),
-  ]
-  await Promise.all(asked.map(each => expect(each).rejects.toMatchObject({ code: 'UNSUPPORTED_OPERATION' })))
-  expect(() => (connection as RemoteConnection).queue()).toThrow('UNSUPPORTED_OPERATION')
-  expect(() => (connection as RemoteConnection).schemas).toThrow('UNSUPPORTED_OPERATION')
-  const consumer = connection.consumer({ groupId: 'patterns' })
-  await expect(consumer.subscribe({ pattern: 'a.*' })).rejects.toMatchObject({ code: 'UNSUPPORTED_OPERATION' })
-  await consumer.close()
-  await stop()
 })
