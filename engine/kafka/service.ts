@@ -42,16 +42,18 @@ export class KafkaService {
   readonly topics: TopicDirectory
   readonly readers: WireReaders
   readonly arrivals: Arrivals
-  readonly ingest: Ingest
+  #ingest: Ingest | undefined
+  #attaching: Promise<Ingest> | undefined
+  #isClosed = false
   readonly sessions: FetchSessions
   /** 22 characters, as Kafka's: the UUID of the directory. */
   readonly clusterId: string
 
-  private constructor(broker: Broker, groups: Groups, settings: ServiceSettings, ingest: Ingest) {
+  /** Begins to attach to the writers, whose threads may still be starting: other requests are answered meanwhile. */
+  constructor(broker: Broker, groups: Groups, settings: ServiceSettings) {
     this.broker = broker
     this.groups = groups
     this.settings = settings
-    this.ingest = ingest
     this.topics = new TopicDirectory(broker)
     this.readers = new WireReaders(broker.memory)
     this.arrivals = new Arrivals(broker.memory)
@@ -60,18 +62,42 @@ export class KafkaService {
       () => Math.floor(Math.random() * SESSION_ID_END),
     )
     this.clusterId = Buffer.from(broker.store.directoryId.replaceAll('-', ''), 'hex').toString('base64url')
+    this.attached().catch(() => undefined) // whoever produces tries again, and is told
   }
 
-  /** @throws TOO_MANY_PRODUCERS, CLOSED */
-  static async open(broker: Broker, groups: Groups, settings: ServiceSettings): Promise<KafkaService> {
+  /** The way of produced batches, once it is there. */
+  get ingest(): Ingest | undefined {
+    return this.#ingest
+  }
+
+  /** Longest Produce request. */
+  get produceBytesMax(): number {
+    return Ingest.bytesMax(this.settings.produceBufferBytes)
+  }
+
+  /** @throws TOO_MANY_PRODUCERS, CLOSED; the next call tries again */
+  attached(): Promise<Ingest> {
+    if (this.#isClosed) return Promise.reject(new MillraceError('CLOSED', { object: 'Kafka server' }))
+    this.#attaching ??= this.#attach()
+    return this.#attaching
+  }
+
+  async #attach(): Promise<Ingest> {
+    const { memory, producers } = this.broker
     const link = {
-      memory: broker.memory,
-      attachProducer: broker.producers.attach.bind(broker.producers),
-      reattachProducer: broker.producers.reattach.bind(broker.producers),
-      detachProducer: broker.producers.detach.bind(broker.producers),
+      memory,
+      attachProducer: producers.attach.bind(producers),
+      reattachProducer: producers.reattach.bind(producers),
+      detachProducer: producers.detach.bind(producers),
       isUnanswered: () => false,
     }
-    return new KafkaService(broker, groups, settings, await Ingest.attach(link, settings.produceBufferBytes))
+    try {
+      this.#ingest = await Ingest.attach(link, this.settings.produceBufferBytes)
+      return this.#ingest
+    } catch (error) {
+      this.#attaching = undefined
+      throw error
+    }
   }
 
   /** A topic by what a request names it with; the code of the error when it is not there. */
@@ -95,7 +121,9 @@ export class KafkaService {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true
     this.readers.close()
-    await this.ingest.close()
+    const ingest = await this.#attaching?.catch(() => undefined)
+    await ingest?.close()
   }
 }

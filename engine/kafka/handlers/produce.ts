@@ -121,7 +121,7 @@ function append(
   { records }: PartitionData,
   done: (errorCode: number, baseOffset: number, logAppendTimeMs: number) => void,
 ): void {
-  service.ingest.append(partition, placed, records as Uint8Array, (status, baseOffset) => {
+  placed.append(partition, records as Uint8Array, (status, baseOffset) => {
     if (status === 0) done(KAFKA_ERROR.NONE, baseOffset, appendTime(service, partition, baseOffset))
     else {
       const code = ERROR_CODES[status - 1] as keyof typeof ERRORS

@@ -11,6 +11,7 @@ import type { Call, KafkaService } from '../service.ts'
 import type { Answer, Connection } from './connection.ts'
 import { errorAnswer } from './error-answer.ts'
 import type { ReceivedRequest } from './frame-assembler.ts'
+import type { PlacedRequest } from './ingest.ts'
 import type { Endpoint } from './listener.ts'
 
 const API_KEYS = [...SERVED.values()].map(({ api, first, last }) => ({
@@ -72,11 +73,11 @@ export class Dispatcher {
   }
 
   #produce(request: ReceivedRequest, connection: Connection, endpoint: Endpoint): Answer | Promise<Answer> {
-    const { ingest } = this.#service
-    if (request.bytes > ingest.bytesMax) {
-      throw new MillraceError('RECORD_TOO_LARGE', { bytes: request.bytes, maxBytes: ingest.bytesMax })
+    const { ingest, produceBytesMax } = this.#service
+    if (request.bytes > produceBytesMax) {
+      throw new MillraceError('RECORD_TOO_LARGE', { bytes: request.bytes, maxBytes: produceBytesMax })
     }
-    if (this.#placing === undefined) {
+    if (this.#placing === undefined && ingest !== undefined) {
       const placed = ingest.place(request.chunks, request.bytes)
       if (placed !== undefined) {
         request.release()
@@ -94,24 +95,21 @@ export class Dispatcher {
   }
 
   async #placeLater(request: ReceivedRequest, connection: Connection) {
+    const ingest = await this.#service.attached()
     const untilMs = performance.now() + ROOM_MS
     for (;;) {
-      const placed = this.#service.ingest.place(request.chunks, request.bytes)
+      const placed = ingest.place(request.chunks, request.bytes)
       if (placed !== undefined) {
         request.release()
         return placed
       }
       if (connection.signal.aborted) throw new MillraceError('CLOSED', { object: 'connection' })
       if (performance.now() > untilMs) throw new MillraceError('TIMED_OUT', { waitedFor: 'room in the slabs' })
-      await this.#service.ingest.room(1_000)
+      await ingest.room(1_000)
     }
   }
 
-  #append(
-    placed: NonNullable<ReturnType<KafkaService['ingest']['place']>>,
-    connection: Connection,
-    endpoint: Endpoint,
-  ): Answer | Promise<Answer> {
+  #append(placed: PlacedRequest, connection: Connection, endpoint: Endpoint): Answer | Promise<Answer> {
     try {
       const { header, body } = readRequest(produce, placed.bytes)
       const answered = handleProduce(this.#service, body, callOf(header, connection, endpoint), placed)

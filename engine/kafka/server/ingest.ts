@@ -26,6 +26,12 @@ export type Appended = (status: number, baseOffset: number) => void
 export interface PlacedRequest {
   /** The request's bytes, valid until `release`. */
   readonly bytes: Uint8Array
+  /**
+   * Sends a batch on its way.
+   * @param batch lies in the bytes of the request
+   * @param appended called once, later
+   */
+  append(partition: ClientPartition, batch: Uint8Array, appended: Appended): void
   /** Whoever placed it is done with the bytes; they stay until its batches are answered. */
   release(): void
 }
@@ -37,19 +43,23 @@ class Run implements PlacedRequest {
   readonly slabCount: number
   /** Batches under way, and one for whoever placed it. */
   users = 1
-  readonly #free: (run: Run) => void
+  readonly #ingest: Ingest
 
-  constructor(bytes: Uint8Array, at: number, firstSlab: number, slabCount: number, free: (run: Run) => void) {
+  constructor(ingest: Ingest, bytes: Uint8Array, at: number, firstSlab: number, slabCount: number) {
+    this.#ingest = ingest
     this.bytes = bytes
     this.at = at
     this.firstSlab = firstSlab
     this.slabCount = slabCount
-    this.#free = free
+  }
+
+  append(partition: ClientPartition, batch: Uint8Array, appended: Appended): void {
+    this.#ingest.append(partition, this, batch, appended)
   }
 
   release(): void {
     this.users -= 1
-    if (this.users === 0) this.#free(this)
+    if (this.users === 0) this.#ingest.free(this)
   }
 }
 
@@ -68,10 +78,6 @@ interface WireBatch {
 export class Ingest implements AppendHandler {
   readonly #port: AppendPort
   readonly #isEngineClosed: () => boolean
-  readonly #free = (run: Run): void => {
-    this.#port.arena.free(run.firstSlab, run.slabCount)
-    this.#wakeWaiting()
-  }
   readonly #underWay = new Map<number, WireBatch>()
   /** Batches for which a writer had no room, in order. */
   readonly #held: WireBatch[] = []
@@ -92,9 +98,9 @@ export class Ingest implements AppendHandler {
     return new Ingest(port, () => link.memory.closed)
   }
 
-  /** Larger requests never find room. */
-  get bytesMax(): number {
-    return this.#port.arena.slabCount * SLAB_BYTES
+  /** Larger requests never find room in so much memory. */
+  static bytesMax(bufferBytes: number): number {
+    return Math.ceil(bufferBytes / SLAB_BYTES) * SLAB_BYTES
   }
 
   /** Copies a request into slabs; undefined when there is no room: wait for `room`. */
@@ -119,7 +125,7 @@ export class Ingest implements AppendHandler {
       to += chunk.length
     }
     invariant(to - at === bytes, 'the chunks are the request')
-    return new Run(arena.region.bytes.subarray(at, to), at, firstSlab, slabCount, this.#free)
+    return new Run(this, arena.region.bytes.subarray(at, to), at, firstSlab, slabCount)
   }
 
   /** Resolves when slabs became free, or the server closes, or the time is over. */
@@ -135,13 +141,14 @@ export class Ingest implements AppendHandler {
     for (const resolve of this.#waiting.splice(0)) resolve()
   }
 
-  /**
-   * Sends a batch on its way.
-   * @param batch lies in the bytes of `request`
-   * @param appended called once, later
-   */
-  append(partition: ClientPartition, request: PlacedRequest, batch: Uint8Array, appended: Appended): void {
-    const run = request as Run
+  /** @internal For a request: nobody uses its slabs any more. */
+  free({ firstSlab, slabCount }: Run): void {
+    this.#port.arena.free(firstSlab, slabCount)
+    this.#wakeWaiting()
+  }
+
+  /** @internal For a request. */
+  append(partition: ClientPartition, run: Run, batch: Uint8Array, appended: Appended): void {
     const { firstSlab, slabCount } = run
     const at = run.at + batch.byteOffset - run.bytes.byteOffset
     invariant(at >= run.at && at + batch.length <= run.at + run.bytes.length, 'a batch lies in its request')

@@ -93,7 +93,7 @@ export class KafkaServer extends EventEmitter<ServerEvents> implements Connectio
 
   /** Serves an engine. @throws INVALID_ARGUMENT, IO_ERROR when an address cannot be listened on, CLOSED */
   static async open(broker: Broker, groups: Groups, options: KafkaServerOptions = {}): Promise<KafkaServer> {
-    const service = await KafkaService.open(broker, groups, {
+    const service = new KafkaService(broker, groups, {
       nodeId: whole('nodeId', options.nodeId ?? 1, 0, INT_MAX),
       autoCreateTopics: options.autoCreateTopics ?? true,
       defaultPartitions: whole('defaultPartitions', options.defaultPartitions ?? 1, 1, 10_000),

@@ -1,13 +1,7 @@
 /** What producers, readers, look-ups, consumers and the administration promise, over every transport alike. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { whyNoKafka } from '../../../bench/kafka/jars.ts'
-import {
-  type Connection,
-  type ConsumedRecord,
-  connect,
-  Millrace,
-  type PortableConsumer,
-} from '../../../client/index.ts'
+import type { Connection, ConsumedRecord, PortableConsumer } from '../../../client/index.ts'
 import { embedded, kafka, open, served } from './transports.ts'
 
 const reason = whyNoKafka()
