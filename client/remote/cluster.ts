@@ -5,7 +5,7 @@
 import { type ClusterMetadata, Consumer as KafkaConsumer } from '@platformatic/kafka'
 import { MillraceError } from '../../engine/base/errors.ts'
 import { ConsumedRecord } from '../record.ts'
-import { kafkaCodeIn, remotely, toMillraceError } from './errors.ts'
+import { kafkaCodeIn, remotely, responseIn, toMillraceError } from './errors.ts'
 import { clientOptions, type KafkaOptions } from './options.ts'
 
 /** Where reading goes on in a partition. */
@@ -190,24 +190,13 @@ export class Cluster {
 /** The error of a position that is not in the log, with where it is. */
 function outOfRange(error: unknown, byId: ReadonlyMap<string, readonly Position[]>): MillraceError | undefined {
   if (kafkaCodeIn(error) !== OFFSET_OUT_OF_RANGE) return undefined
-  for (const { topicId, partitions } of responseIn(error)?.responses ?? []) {
+  for (const { topicId, partitions } of responseIn<Response>(error)?.responses ?? []) {
     for (const { partitionIndex, errorCode, logStartOffset, highWatermark } of partitions) {
       const position = byId.get(topicId)?.find(({ partition }) => partition === partitionIndex)
       if (errorCode !== OFFSET_OUT_OF_RANGE || position === undefined) continue
       const ends = { logStartOffset: Number(logStartOffset), highWatermark: Number(highWatermark) }
       return new MillraceError('OFFSET_OUT_OF_RANGE', { ...position, ...ends }, error)
     }
-  }
-  return undefined
-}
-
-function responseIn(error: unknown, depth = 0): Response | undefined {
-  if (typeof error !== 'object' || error === null || depth > 8) return undefined
-  const { response, errors, cause } = error as { response?: Response; errors?: unknown[]; cause?: unknown }
-  if (response !== undefined) return response
-  for (const inner of [...(errors ?? []), cause]) {
-    const found = responseIn(inner, depth + 1)
-    if (found !== undefined) return found
   }
   return undefined
 }

@@ -48,6 +48,26 @@ function reported(error: unknown, depth = 0): Reported | undefined {
 /** Kafka's number for what a broker reported, undefined when it reported nothing. */
 export const kafkaCodeIn = (error: unknown): number | undefined => reported(error)?.apiCode
 
+/** The answer that the client underneath found an error in. */
+export function responseIn<T>(error: unknown, depth = 0): T | undefined {
+  if (typeof error !== 'object' || error === null || depth > 8) return undefined
+  const { response, errors, cause } = error as { response?: T; errors?: unknown[]; cause?: unknown }
+  if (response !== undefined) return response
+  for (const inner of [...(errors ?? []), cause]) {
+    const found = responseIn<T>(inner, depth + 1)
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
+/** Ours for a number that a broker answered. */
+export function errorOfKafka(kafkaCode: number, details: ErrorDetails, cause: unknown): MillraceError {
+  const code = byKafkaCode.get(kafkaCode)
+  return code === undefined
+    ? new MillraceError('IO_ERROR', { ...details, kafkaError: kafkaCode }, cause)
+    : new MillraceError(code, details, cause)
+}
+
 function hasCode(error: unknown, code: string, depth = 0): boolean {
   if (typeof error !== 'object' || error === null || depth > 8) return false
   const found = error as Reported
@@ -58,14 +78,7 @@ function hasCode(error: unknown, code: string, depth = 0): boolean {
 export function toMillraceError(error: unknown, details: ErrorDetails = {}): MillraceError {
   if (isMillraceError(error)) return error
   const answer = reported(error)
-  if (answer !== undefined) {
-    const code = byKafkaCode.get(answer.apiCode as number)
-    return code === undefined
-      ? new MillraceError('IO_ERROR', { ...details, kafkaError: answer.apiId ?? String(answer.apiCode) }, error)
-      : new MillraceError(code, details, error)
-  }
-  if (hasCode(error, 'PLT_KFK_TIMEOUT'))
-    return new MillraceError('TIMED_OUT', { ...details, waitedFor: 'an answer' }, error)
+  if (answer?.apiCode !== undefined) return errorOfKafka(answer.apiCode, details, error)
   if (hasCode(error, 'PLT_KFK_USER')) return new MillraceError('INVALID_ARGUMENT', details, error)
   return new MillraceError('CONNECTION_FAILED', details, error)
 }

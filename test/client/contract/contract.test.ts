@@ -161,6 +161,29 @@ describe.each(transports)('over $name', transport => {
       expect(values(await all(connection.reader({ topic }).records()))).toEqual(offsets.map(String))
     })
 
+    test('of sends of one moment, what one is refused for is not told of the others', async () => {
+      const topic = await newTopic(2)
+      await connection.admin.alterConfig(topic, { 'max.message.bytes': 3_000 })
+      await using producer = await connection.producer()
+      const send = (value: string, partition: number) => producer.send({ topic, messages: [{ value, partition }] })
+      const large = 'x'.repeat(20_000)
+      const sends = [send('a', 0), send(large, 0), send('b', 0), send('c', 1), send(large, 1), send('d', 0)]
+      const settled = (await Promise.allSettled(sends)).map(result =>
+        result.status === 'fulfilled' ? result.value[0]?.baseOffset : (result.reason as { code: string }).code,
+      )
+      expect(settled).toEqual([0, 'RECORD_TOO_LARGE', 1, 0, 'RECORD_TOO_LARGE', 2])
+      expect(values(await all(connection.reader({ topic, partitions: [0] }).records()))).toEqual(['a', 'b', 'd'])
+    })
+
+    test('more at once than one request may hold', async () => {
+      const topic = await newTopic()
+      await connection.admin.alterConfig(topic, { 'max.message.bytes': 200_000 })
+      await using producer = await connection.producer()
+      const value = 'x'.repeat(1_000)
+      const sends = Array.from({ length: 500 }, () => producer.send({ topic, messages: [{ value }] }))
+      expect((await Promise.all(sends)).map(([at]) => at?.baseOffset)).toEqual(sends.map((_, i) => i))
+    })
+
     test('without acknowledgement there is no offset', async () => {
       const topic = await newTopic()
       await using producer = await connection.producer({ acks: 0 })
