@@ -2,9 +2,9 @@ import { defineConfig } from 'vitest/config'
 
 // Suites start worker threads and map files, so each file runs in a process of its own; many wait for
 // others, so three at a time suit two cores.
-// Fault suites that mount disks and trace system calls, which not every machine allows, are a command of their own,
-// `npm run test:faults`; `npm test` has the others.
-const OWN_COMMAND = ['flush-errors', 'full-disk', 'power-loss']
+// Fault suites that mount disks and trace system calls, which not every machine allows, and one that takes long, are a command
+// of their own, `npm run test:faults`; `npm test` has the others.
+const OWN_COMMAND = ['flush-errors', 'full-disk', 'power-loss', 'ten-thousand-partitions']
 const isFaultRun = process.env['MILLRACE_FAULTS'] === 'all'
 
 export default defineConfig({

@@ -1,6 +1,9 @@
 /**
  * A cluster as readers, look-ups and consumers see it: partitions with their leaders, fetches, and offsets for a time. Over a client that
  * never joins a group.
+ *
+ * A broker carries out the requests of one connection after each other, and a fetch at the tail takes its time: so whoever follows a tail
+ * has a client of its own (`fork`). Its fetches share a session with each broker, so they go one after another.
  */
 import { type ClusterMetadata, Consumer as KafkaConsumer } from '@platformatic/kafka'
 import { MillraceError } from '../../engine/base/errors.ts'
@@ -51,6 +54,8 @@ export class Cluster {
   readonly brokers: readonly string[]
   readonly options: KafkaOptions
   readonly #client: KafkaConsumer
+  /** The fetch that was asked for last. */
+  #fetching: Promise<unknown> = Promise.resolve()
 
   private constructor(brokers: readonly string[], options: KafkaOptions) {
     this.brokers = brokers
@@ -73,6 +78,11 @@ export class Cluster {
       await cluster.close()
       throw error
     }
+  }
+
+  /** The same cluster over connections of its own; close it by itself. */
+  fork(): Cluster {
+    return new Cluster(this.brokers, this.options)
   }
 
   /** @throws UNKNOWN_TOPIC_OR_PARTITION */
@@ -100,7 +110,13 @@ export class Cluster {
    * Fetches from all positions, of each leader at the same time; resolves when the first has something or `maxWaitMs` is over.
    * @throws OFFSET_OUT_OF_RANGE with topic, partition and offset, UNKNOWN_TOPIC_OR_PARTITION, CONNECTION_FAILED, TIMED_OUT
    */
-  async fetch(positions: readonly Position[], limits: FetchLimits): Promise<Fetched[]> {
+  fetch(positions: readonly Position[], limits: FetchLimits): Promise<Fetched[]> {
+    const fetching = this.#fetching.then(() => this.#fetchNow(positions, limits))
+    this.#fetching = fetching.catch(() => undefined)
+    return fetching
+  }
+
+  async #fetchNow(positions: readonly Position[], limits: FetchLimits): Promise<Fetched[]> {
     if (positions.length === 0) return []
     const metadata = await this.#metadata([...new Set(positions.map(({ topic }) => topic))])
     const byLeader = new Map<number, Position[]>()

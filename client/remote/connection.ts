@@ -52,7 +52,9 @@ export class RemoteConnection implements Connection {
 
   /** @throws INVALID_ARGUMENT */
   reader(options: ReaderOptions): RemoteReader {
-    return new RemoteReader(this.#cluster, options)
+    const reader = new RemoteReader(this.#cluster, options, closed => this.#open.delete(closed))
+    this.#open.add(reader)
+    return reader
   }
 
   /** @throws UNKNOWN_TOPIC_OR_PARTITION */

@@ -39,6 +39,8 @@ export interface BackendOptions {
 export class RemoteBackend implements ConsumerBackend {
   readonly group: CallGroup
   readonly #cluster: Cluster
+  /** For fetches. */
+  readonly #fork: Cluster
   readonly #admin: KafkaAdmin
   readonly #ahead: FetchAhead
   readonly #makeProducer: (options: ProducerOptions) => RemoteProducer
@@ -56,8 +58,9 @@ export class RemoteBackend implements ConsumerBackend {
     makeProducer: (options: ProducerOptions) => RemoteProducer,
   ) {
     this.#cluster = cluster
+    this.#fork = cluster.fork()
     this.#admin = admin
-    this.#ahead = new FetchAhead(cluster, options)
+    this.#ahead = new FetchAhead(this.#fork, options)
     this.#makeProducer = makeProducer
     const calls: { [C in keyof GroupCalls]: (request: GroupCalls[C][0]) => Promise<GroupCalls[C][1]> } = {
       heartbeat: request => this.#heartbeat(request),
@@ -92,7 +95,7 @@ export class RemoteBackend implements ConsumerBackend {
   async close(): Promise<void> {
     this.#isClosed = true
     this.#ahead.close()
-    await this.#producer?.close()
+    await Promise.all([this.#producer?.close(), this.#fork.close()])
   }
 
   // ── the group ─────────────────────────────────────────────────────────────────────────────────────────────────────

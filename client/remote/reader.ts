@@ -5,7 +5,7 @@ import type { PortableReader } from '../connection-types.ts'
 import type { ConsumedRecord } from '../record.ts'
 import type { ReaderOptions, ReadFrom } from '../types.ts'
 import { RemoteBatch } from './batch.ts'
-import { type Cluster, OFFSET_OF } from './cluster.ts'
+import { type Cluster, type Fetched, type FetchLimits, OFFSET_OF, type Position } from './cluster.ts'
 
 const MAX_BYTES = 1_048_576
 /** Longest wait of one fetch at the tail. */
@@ -17,15 +17,19 @@ interface Track {
 }
 
 export class RemoteReader implements PortableReader {
-  readonly #cluster: Cluster
+  readonly #parent: Cluster
   readonly #options: ReaderOptions
+  readonly #onClose: (reader: RemoteReader) => void
+  /** Of its own, while it reads. */
+  #fork: Cluster | undefined
   readonly #tracks = new Map<number, Track>()
   #isClosed = false
 
   /** @throws INVALID_ARGUMENT */
-  constructor(cluster: Cluster, options: ReaderOptions) {
-    this.#cluster = cluster
+  constructor(cluster: Cluster, options: ReaderOptions, onClose: (reader: RemoteReader) => void) {
+    this.#parent = cluster
     this.#options = options
+    this.#onClose = onClose
     whole('maxBytes', options.maxBytes ?? MAX_BYTES, 1, 0x7fff_ffff)
     options.signal?.addEventListener('abort', () => this.close(), { once: true })
     if (options.signal?.aborted === true) this.close()
@@ -45,7 +49,7 @@ export class RemoteReader implements PortableReader {
         const open = [...this.#tracks].filter(([, { offset, end }]) => offset < end)
         if (open.length === 0) break
         const positions = open.map(([partition, { offset }]) => ({ topic, partition, offset }))
-        for (const fetched of await this.#cluster.fetch(positions, limits)) {
+        for (const fetched of await this.#fetch(positions, limits)) {
           const track = this.#tracks.get(fetched.partition)
           if (track === undefined || fetched.nextOffset <= track.offset) continue
           const batch = new RemoteBatch(fetched, track.end)
@@ -58,6 +62,16 @@ export class RemoteReader implements PortableReader {
       this.close()
     }
     return undefined
+  }
+
+  /** What a reader that was closed meanwhile still waits for does not matter. */
+  async #fetch(positions: readonly Position[], limits: FetchLimits): Promise<Fetched[]> {
+    try {
+      return await this.#cluster.fetch(positions, limits)
+    } catch (error) {
+      if (this.#isClosed) return []
+      throw error
+    }
   }
 
   async *records(): AsyncGenerator<ConsumedRecord, undefined> {
@@ -95,8 +109,16 @@ export class RemoteReader implements PortableReader {
     return new Map([...found].map(([partition, { offset }]) => [partition, offset]))
   }
 
+  get #cluster(): Cluster {
+    this.#fork ??= this.#parent.fork()
+    return this.#fork
+  }
+
   close(): void {
+    if (this.#isClosed) return
     this.#isClosed = true
+    void this.#fork?.close()
+    this.#onClose(this)
   }
 
   [Symbol.dispose](): void {

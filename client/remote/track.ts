@@ -9,6 +9,8 @@ import { type Cluster, type Fetched, OFFSET_OF } from './cluster.ts'
 
 /** Longest wait of a fetch at the tail. */
 const WAIT_MS = 500
+/** What a client waits out. */
+const PASSING = ['CONNECTION_FAILED', 'TIMED_OUT', 'LEADER_NOT_AVAILABLE', 'COORDINATOR_NOT_AVAILABLE'] as const
 /** Pause after a fetch that failed. */
 const RETRY_MS = 200
 
@@ -43,7 +45,8 @@ export class RemoteTrack implements ConsumedTrack<RemoteBatch> {
   read(): RemoteBatch | undefined {
     const error = this.#error
     this.#error = undefined
-    if (error !== undefined && (error.details as { offset?: number }).offset === this.offset) throw error
+    const at = (error?.details as { offset?: number } | undefined)?.offset
+    if (error !== undefined && (at === undefined || at === this.offset)) throw error
     for (;;) {
       const fetched = this.#fetched
       this.#fetched = undefined
@@ -129,18 +132,37 @@ export class FetchAhead {
           at?.take(fetched)
         }
       } catch (error) {
-        if (!this.#told(tracks, error)) await new Promise(resolve => setTimeout(resolve, RETRY_MS).unref())
+        if (!(await this.#told(tracks, error))) await new Promise(resolve => setTimeout(resolve, RETRY_MS).unref())
       }
       for (const track of tracks) this.forget(track)
     }
     this.#isFetching = false
   }
 
-  /** Whoever is concerned is told; what passes is tried again with the next wait. */
-  #told(tracks: readonly RemoteTrack[], error: unknown): boolean {
-    if (!isMillraceError(error, 'OFFSET_OUT_OF_RANGE')) return false
-    const { topic, partition } = error.details as { topic?: string; partition?: number }
-    tracks.find(track => track.topic === topic && track.partition === partition)?.fail(error)
-    return true
+  /** Whoever is concerned is told. False for what passes: it is tried again with the next wait. */
+  async #told(tracks: readonly RemoteTrack[], error: unknown): Promise<boolean> {
+    if (this.#isClosed) return true
+    if (!isMillraceError(error) || PASSING.some(code => error.code === code)) return false
+    if (error.code === 'OFFSET_OUT_OF_RANGE') {
+      const { topic, partition } = error.details as { topic?: string; partition?: number }
+      tracks.find(track => track.topic === topic && track.partition === partition)?.fail(error)
+      return true
+    }
+    // One topic that is gone, or may not be read, does not hold up the others.
+    const topics = Map.groupBy(tracks, ({ topic }) => topic)
+    for (const [topic, list] of topics) {
+      const failure = topics.size === 1 ? error : await this.#faultOf(topic)
+      if (failure !== undefined) for (const track of list) track.fail(failure)
+    }
+    return topics.size === 1
+  }
+
+  async #faultOf(topic: string): Promise<MillraceError | undefined> {
+    try {
+      await this.#cluster.topic(topic, true)
+      return undefined
+    } catch (error) {
+      return isMillraceError(error) && !PASSING.some(code => error.code === code) ? error : undefined
+    }
   }
 }

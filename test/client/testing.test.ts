@@ -1,4 +1,7 @@
 /** `millrace/testing`: brokers side by side, and the faults that are asked of them. */
+import { execFile } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { Kafka, logLevel } from 'kafkajs'
 import { describe, expect, test } from 'vitest'
 import { type TestBroker, testBroker } from '../../client/testing.ts'
@@ -28,6 +31,12 @@ test('several side by side know nothing of each other', async () => {
   await Promise.all(brokers.map((broker, index) => send(broker, `${index}`)))
   expect(await Promise.all(brokers.map(valuesOf))).toEqual([['0'], ['1'], ['2']])
   await Promise.all(brokers.map(broker => broker.close()))
+})
+
+test("under Node's own runner, which ends when its tests have", { timeout: 60_000 }, async () => {
+  const program = fileURLToPath(new URL('programs/under-node-test.ts', import.meta.url))
+  const { stdout } = await promisify(execFile)(process.execPath, ['--test', program], { timeout: 50_000 })
+  expect(stdout).toMatch(/pass 1\b/)
 })
 
 describe('faults', () => {

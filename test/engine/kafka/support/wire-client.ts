@@ -12,6 +12,8 @@ export class WireClient implements Disposable {
   #wake: (() => void) | undefined
   #nextId = 1
   ended = false
+  /** Answers that came. */
+  received = 0
 
   private constructor(socket: Socket) {
     this.socket = socket
@@ -20,6 +22,7 @@ export class WireClient implements Disposable {
       while (this.#bytes.length >= 4 && this.#bytes.length >= 4 + this.#bytes.readInt32BE(0)) {
         const end = 4 + this.#bytes.readInt32BE(0)
         this.#frames.push(this.#bytes.subarray(4, end))
+        this.received += 1
         this.#bytes = this.#bytes.subarray(end)
       }
       this.#wake?.()
