@@ -20,6 +20,8 @@ import { framed, WireClient } from '../support/wire-client.ts'
 const FRAMES = Number(process.env['MILLRACE_FRAMES'] ?? (process.env['MILLRACE_FAULTS'] === 'all' ? 1_000_000 : 30_000))
 const FRAMES_AT_ONCE = 40
 const PATIENCE_MS = 200
+/** Groups that such requests make stay until they expire; there are at most `groupsMax` of them. For each frame. */
+const GROUP_BYTES = 400
 const MIB = 1024 * 1024
 
 let broker: TestBroker
@@ -125,8 +127,7 @@ describe('frames', () => {
     expect(connections).toBeGreaterThan(FRAMES / FRAMES_AT_ONCE)
     await server.close()
     await answers()
-    // Groups that such requests made stay until they expire, and there are at most `groupsMax` of them.
-    expect(process.memoryUsage().rss - before).toBeLessThan(700 * MIB)
+    expect(process.memoryUsage().rss - before).toBeLessThan(300 * MIB + FRAMES * GROUP_BYTES)
   })
 })
 
