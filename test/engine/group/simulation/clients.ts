@@ -53,9 +53,14 @@ export abstract class SimulatedClient {
     if (this.token !== undefined) this.world.abandon(this.token)
   }
 
+  /** True while it commits at all. */
+  protected get mayCommit(): boolean {
+    return true
+  }
+
   /** A commit that is under way for a while: what it carries is of now. */
   lateCommit(): (() => void) | undefined {
-    const request = this.#commitRequest()
+    const request = this.mayCommit ? this.#commitRequest() : undefined
     return request && (() => void this.world.send(request, () => {}))
   }
 
@@ -118,6 +123,14 @@ export class ClassicClient extends SimulatedClient {
     return this.phase === 'stable' && this.token === undefined
   }
 
+  /**
+   * Between joining and syncing it has the new generation and still what it owned in the last one. The coordinator cannot tell these
+   * apart, so Kafka's clients do not commit then (`generationIfStable`).
+   */
+  protected override get mayCommit(): boolean {
+    return this.phase !== 'joined'
+  }
+
   act(orderly: boolean): void {
     const { random } = this.world
     if (this.token !== undefined) {
@@ -141,7 +154,8 @@ export class ClassicClient extends SimulatedClient {
     ghost.epoch = epoch
     ghost.ownedEpoch = this.ownedEpoch
     for (const [spot, offset] of this.owned) ghost.owned.set(spot, offset)
-    return world.random.pick([() => ghost.commit(), () => ghost.#sendJoin(), () => ghost.#leave()])
+    const words = [() => ghost.#sendJoin(), () => ghost.#leave()]
+    return world.random.pick(this.mayCommit ? [() => ghost.commit(), ...words] : words)
   }
 
   #sendJoin(): void {

@@ -2,8 +2,10 @@ import { describe, test } from 'vitest'
 import { testSeed } from '../../../../engine/base/random.ts'
 import { type Protocols, runSchedule } from './run.ts'
 
-/** Schedules of each kind; `MILLRACE_SCHEDULES` sets another number. */
-const SCHEDULES = Number(process.env['MILLRACE_SCHEDULES'] ?? 1_000)
+/** Schedules of each kind; `npm run test:faults` runs 10^5 in all, `MILLRACE_SCHEDULES` sets another number. */
+const SCHEDULES = Number(
+  process.env['MILLRACE_SCHEDULES'] ?? (process.env['MILLRACE_FAULTS'] === 'all' ? 34_000 : 1_000),
+)
 
 /** @throws with the seed, and with a stack from a second run */
 function runOne(seed: number, protocols: Protocols, stackTraceLimit: number): void {
