@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { expect } from 'vitest'
 import type { Random } from '../../../engine/base/random.ts'
 import type { AppendPlan } from '../programs/appender.ts'
+import { TOPICS } from '../programs/topics.ts'
 import { readAckBook } from './ack-log.ts'
 import { Checker } from './checker.ts'
 import { Child } from './child.ts'
@@ -15,12 +16,14 @@ import { verifyDirectory } from './verify.ts'
 export interface CrashRound {
   /** As `MILLRACE_FAILPOINTS`; the process is killed after `killAfterMs` if none of them acts. */
   readonly failpoints?: string
-  /** Counted from the start of the process, or from when it began to append. */
-  readonly countedFrom: 'start' | 'ready'
+  /** Counted from the start of the process, from when it began to append, or from when records of every topic were acknowledged. */
+  readonly countedFrom: 'start' | 'ready' | 'acknowledged'
   readonly killAfterMs: number
   /** The process closes the engine by itself after so many milliseconds of appending. */
   readonly closeAfterMs?: number
 }
+
+const ACKNOWLEDGED_MS = 20_000
 
 /** How a round ended: by a failpoint, by the test's signal, or the process was done before. */
 export type RoundEnd = 'failpoint' | 'killed' | 'closed'
@@ -53,7 +56,8 @@ export class CrashChain {
     const closing = round.closeAfterMs === undefined ? {} : { closeAfterMs: round.closeAfterMs }
     const plan = { directory, ackPath: this.#ackPath, run, seed: this.#random.u32(), ...this.#options, ...closing }
     const child = new Child('appender.ts', plan, round.failpoints === undefined ? {} : { failpoints: round.failpoints })
-    if (round.countedFrom === 'ready') await Promise.race([child.line(/^ready$/).catch(() => undefined), child.ended])
+    if (round.countedFrom !== 'start') await Promise.race([child.line(/^ready$/).catch(() => undefined), child.ended])
+    if (round.countedFrom === 'acknowledged') await this.#acknowledgedEverywhere(run, child)
     await Promise.race([child.ended, new Promise(resolve => setTimeout(resolve, round.killAfterMs))])
     const { code, signal, killed } = await child.kill()
     const end = code === 0 ? 'closed' : killed ? 'killed' : 'failpoint'
@@ -62,6 +66,20 @@ export class CrashChain {
     const events = sound ? [] : readAckBook({ path: this.#ackPath }).events
     expect(sound, `ended with ${signal ?? code}; ${this.#context}\n${events.join('\n')}\n${child.output}`).toBe(true)
     return end
+  }
+
+  /** Waits until the run has records in each of its topics, at most `ACKNOWLEDGED_MS`, or until its process ends. */
+  async #acknowledgedEverywhere(run: number, child: Child): Promise<void> {
+    const latest = performance.now() + ACKNOWLEDGED_MS
+    const missing = new Set(this.#options.topics ?? TOPICS.map(({ topic }) => topic))
+    while (missing.size > 0 && !child.hasEnded) {
+      expect(performance.now(), `no record of ${[...missing]} was acknowledged; ${this.#context}`).toBeLessThan(latest)
+      await new Promise(resolve => setTimeout(resolve, 10))
+      for (const { stream } of readAckBook({ path: this.#ackPath }).acks) {
+        const [ofRun, , topic = ''] = stream.split('/')
+        if (ofRun === String(run)) missing.delete(topic)
+      }
+    }
   }
 
   /** Opens the directory, which recovers it, checks everything, closes it, and checks its files. */
