@@ -12,7 +12,7 @@ import type { StoredGroup, StoredMember } from '../store/groups.ts'
 import type { Action } from './actions.ts'
 import { ClassicGroup } from './classic/group.ts'
 import { joinClassic } from './classic/join.ts'
-import { joinTimeIsOver, syncTimeIsOver } from './classic/rebalance.ts'
+import { joinTimeIsOver, prepareRebalance, syncTimeIsOver } from './classic/rebalance.ts'
 import { checkCommitClassic, heartbeatClassic, leaveClassic, sessionIsOver, syncClassic } from './classic/requests.ts'
 import { checkCommitConsumer, checkFetchConsumer } from './commits.ts'
 import type { GroupConfig } from './config.ts'
@@ -112,6 +112,8 @@ export class GroupMachine {
     for (const { session, terms } of group.members.values()) effects.schedule(session, terms.sessionTimeoutMs)
     group.hasOffsets = true
     this.#groups.set(groupId, group)
+    // The rebalance that begins as the last member of the new protocol leaves: nobody else would ask for it again.
+    if (stored?.leaderId === null && group.members.size > 0) prepareRebalance(effects, group)
   }
 
   /** Forgets a group in order to load it anew; what waits for it is refused with COORDINATOR_NOT_AVAILABLE. */

@@ -169,7 +169,7 @@ export function downgrade(effects: Effects, group: ConsumerGroup): ClassicGroup 
   classic.protocolName = classic.selectProtocol()
   classic.transition('stable', effects.now.wallMs)
   classic.inherit(group.storedMemberIds)
-  classic.store(effects)
+  classic.store(effects, null)
   prepareRebalance(effects, classic)
   return classic
 }

@@ -191,12 +191,15 @@ export class ClassicGroup {
     return false
   }
 
-  /** Hands over the group as it is now: its header, all its members, and those that are no longer there. */
-  store(effects: Effects): void {
+  /**
+   * Hands over the group as it is now: its header, all its members, and those that are no longer there.
+   * @param leaderId null: the members are to rebalance, and who loads the group has to see to it
+   */
+  store(effects: Effects, leaderId = this.leaderId): void {
     const removed = [...this.#stored].filter(memberId => !this.members.has(memberId))
     this.#stored.clear()
     for (const memberId of this.members.keys()) this.#stored.add(memberId)
-    const { protocolType, protocolName, generationId, leaderId, stateSinceMs } = this
+    const { protocolType, protocolName, generationId, stateSinceMs } = this
     const group: StoredClassicGroup = {
       type: 'classic',
       protocolType,

@@ -235,6 +235,26 @@ describe('a group whose last member of the new protocol leaves', () => {
     expect(one.stored().get(GROUP)?.group.type).toBe('classic')
   })
 
+  test('rebalances also where its coordinator is another one before anybody heard of it', () => {
+    const { one, ids } = shared()
+    for (const [at, memberId] of ids.entries()) {
+      rejoin(one, memberId, at)
+      one.ask<'SyncGroup'>(syncRequest(2, memberId))
+    }
+    one.ask<'ConsumerGroupHeartbeat'>(beat('n', -1))
+    one.restart({ t: 4 })
+    expect(one.ask<'DescribeGroup'>({ type: 'DescribeGroup', groupId: GROUP }).state).toBe('PreparingRebalance')
+    expect(one.refusal(heartbeat(2, ids[0]))).toBe('REBALANCE_IN_PROGRESS')
+    const first = one.send(joinRequest({ memberId: ids[0], sessionTimeoutMs: 50_000 }))
+    one.send(joinRequest({ memberId: ids[1], sessionTimeoutMs: 50_000 }))
+    const { generationId, leader } = one.answer<'JoinGroup'>(first)
+    expect({ generationId, leader }).toEqual({ generationId: 3, leader: ids[0] })
+    // A rebalance that ended is not begun again.
+    for (const memberId of ids) one.send(syncRequest(3, memberId, { assignments: {} }))
+    one.restart({ t: 4 })
+    expect(one.ask<'DescribeGroup'>({ type: 'DescribeGroup', groupId: GROUP }).state).toBe('Stable')
+  })
+
   test('stays as it is under a policy that forbids it', () => {
     const { one, ids } = shared({ migrationPolicy: 'upgrade' })
     one.ask<'ConsumerGroupHeartbeat'>(beat('n', -1))
