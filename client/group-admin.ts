@@ -6,6 +6,7 @@ import type { GroupAnswer, GroupSource } from '../engine/group/group-source.ts'
 import { PartitionReader } from '../engine/log/partition-reader.ts'
 import type { PartitionOffset } from '../engine/store/offsets.ts'
 import type { TopicPartition } from './consumer-types.ts'
+import { type Bounds, checkTo, describeOffset, inOrder, targetOffset, textOf } from './group-offsets.ts'
 import type {
   GroupDeletion,
   GroupDescription,
@@ -59,7 +60,7 @@ export class GroupAdmin {
     const offsets: GroupOffset[] = []
     for (const [text, partition] of all) {
       const located = await this.#locate(partition)
-      if (located !== undefined) offsets.push(describeOffset(located, committed.get(text), owners.get(text)))
+      if (located !== undefined) offsets.push(describeOffset(boundsOf(located), committed.get(text), owners.get(text)))
     }
     const isClassic = answer.type === 'DescribeGroup'
     return {
@@ -192,48 +193,16 @@ function membersOf(answer: GroupAnswer, names: ReadonlyMap<TopicId, string>): Gr
   }))
 }
 
-function describeOffset(
-  { topic, partition, reader }: Located,
-  committed: PartitionOffset | undefined,
-  memberId: string | undefined,
-): GroupOffset {
+const boundsOf = ({ topic, partition, reader }: Located): Bounds => {
   const { logStartOffset, highWatermark } = reader
-  return {
-    topic,
-    partition,
-    offset: committed?.offset ?? null,
-    leaderEpoch: committed?.leaderEpoch ?? -1,
-    metadata: committed?.metadata ?? '',
-    logStartOffset,
-    highWatermark,
-    lag: committed === undefined ? null : Math.max(0, highWatermark - committed.offset),
-    memberId: memberId ?? null,
-  }
+  return { topic, partition, logStartOffset, highWatermark }
 }
 
-function offsetFor(to: ResetTo, { reader }: Located, from: number | null): number {
-  const { logStartOffset, highWatermark } = reader
-  const within = (offset: number): number => Math.min(Math.max(offset, logStartOffset), highWatermark)
-  if (to === 'beginning') return logStartOffset
-  if (to === 'end') return highWatermark
-  if ('offset' in to) return within(to.offset)
-  if ('shift' in to) return within((from ?? logStartOffset) + to.shift)
+function offsetFor(to: ResetTo, located: Located, from: number | null): number {
+  const { reader } = located
   try {
-    return reader.seekTime(to.timestamp)?.offset ?? highWatermark
+    return targetOffset(to, boundsOf(located), from, timestamp => reader.seekTime(timestamp)?.offset)
   } finally {
     reader.unmap()
   }
 }
-
-function checkTo(to: ResetTo): void {
-  if (to === 'beginning' || to === 'end') return
-  const { offset, timestamp, shift } = Object(to) as { offset?: number; timestamp?: number; shift?: number }
-  if (Number.isSafeInteger(offset ?? timestamp ?? shift)) return
-  const accepted = 'beginning, end, { offset }, { timestamp } or { shift }'
-  throw new MillraceError('INVALID_ARGUMENT', { argument: 'to', value: String(to), accepted })
-}
-
-const textOf = ({ topic, partition }: TopicPartition): string => `${topic} ${partition}`
-
-const inOrder = (a: TopicPartition, b: TopicPartition): number =>
-  a.topic < b.topic ? -1 : a.topic > b.topic ? 1 : a.partition - b.partition

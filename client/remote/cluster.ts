@@ -44,7 +44,7 @@ export interface TopicMetadata {
 export const OFFSET_OF = { latest: -1n, earliest: -2n, maxTimestamp: -3n } as const
 
 const IS_CONTROL = 0x20
-const MAX_TIMESTAMP_TYPE = 0x08
+const APPEND_TIME_BIT = 0x08
 const OFFSET_OUT_OF_RANGE = 1
 
 type Response = Awaited<ReturnType<KafkaConsumer['fetch']>>
@@ -185,9 +185,10 @@ export class Cluster {
     partitions: readonly number[],
     timestamp: bigint,
   ): Promise<Map<number, { offset: number; timestamp: number }>> {
-    const metadata = await this.topic(topic)
+    let known = await this.topic(topic)
+    if (partitions.some(partition => known.partitions[partition] === undefined)) known = await this.topic(topic, true)
     for (const partition of partitions) {
-      if (metadata.partitions[partition] === undefined)
+      if (known.partitions[partition] === undefined)
         throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', { topic, partition })
     }
     const options = { topics: [topic], partitions: { [topic]: [...partitions] }, timestamp }
@@ -226,7 +227,7 @@ function fetchedOf(position: Position, partition: ResponsePartition): Fetched {
     nextOffset = Math.max(nextOffset, first + batch.lastOffsetDelta + 1)
     leaderEpochs.push([Math.max(first, position.offset), batch.partitionLeaderEpoch])
     if ((batch.attributes & IS_CONTROL) !== 0) continue
-    const isAppendTime = (batch.attributes & MAX_TIMESTAMP_TYPE) !== 0
+    const isAppendTime = (batch.attributes & APPEND_TIME_BIT) !== 0
     for (const { offsetDelta, timestampDelta, key, value, headers } of batch.records) {
       const offset = first + offsetDelta
       if (offset < position.offset) continue

@@ -17,9 +17,18 @@ const PREFERRED: readonly ErrorCode[] = [
   'IO_ERROR',
 ]
 
-const UNKNOWN_TOPIC_ID = 100
+/** Kafka's errors that say the same from here, by number: what we have no code of our own for. */
+const ALIKE: readonly (readonly [number, ErrorCode])[] = [
+  [100, 'UNKNOWN_TOPIC_OR_PARTITION'], // UNKNOWN_TOPIC_ID
+  [5, 'LEADER_NOT_AVAILABLE'],
+  [6, 'LEADER_NOT_AVAILABLE'], // NOT_LEADER_OR_FOLLOWER
+  [9, 'LEADER_NOT_AVAILABLE'], // REPLICA_NOT_AVAILABLE
+  [74, 'LEADER_NOT_AVAILABLE'], // FENCED_LEADER_EPOCH
+  [75, 'LEADER_NOT_AVAILABLE'], // UNKNOWN_LEADER_EPOCH
+  [78, 'LEADER_NOT_AVAILABLE'], // OFFSET_NOT_AVAILABLE
+]
 
-const byKafkaCode = new Map<number, ErrorCode>([[UNKNOWN_TOPIC_ID, 'UNKNOWN_TOPIC_OR_PARTITION']])
+const byKafkaCode = new Map<number, ErrorCode>(ALIKE)
 for (const code of [...PREFERRED, ...(Object.keys(ERRORS) as ErrorCode[])]) {
   const { kafkaCode } = ERRORS[code]
   if (kafkaCode > 0 && !byKafkaCode.has(kafkaCode)) byKafkaCode.set(kafkaCode, code)

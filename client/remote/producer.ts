@@ -27,7 +27,7 @@ interface Pending {
   readonly key: Buffer | undefined
   readonly value: Buffer | undefined
   readonly timestamp: bigint
-  readonly headers: Map<Buffer, Buffer>
+  readonly headers: Map<Buffer, Buffer | null>
   readonly acks: Acks
   readonly bytes: number
   readonly tracker: SendTracker
@@ -175,7 +175,7 @@ export class RemoteProducer implements PortableProducer {
       topic,
       partition,
       timestamp,
-      headers,
+      headers: headers as Map<Buffer, Buffer>, // what writes them takes null too, and its type does not say so
       ...(key === undefined ? {} : { key }),
       ...(value === undefined ? {} : { value }),
     }))
@@ -237,8 +237,6 @@ export class RemoteProducer implements PortableProducer {
   }
 }
 
-const NOTHING = Buffer.alloc(0)
-
 const placeOf = ({ topic, partition }: { readonly topic: string; readonly partition: number }): string =>
   `${topic}/${partition}`
 
@@ -253,7 +251,7 @@ function delivered(messages: readonly Pending[], baseOffset: number): void {
 function copy({ key, value, partition, timestamp, headers }: Message): Copied {
   const [keyBytes, valueBytes] = [toBuffer(toBytes(key ?? null)), toBuffer(toBytes(value))]
   const named = toHeaders(headers ?? []).map(
-    header => [Buffer.from(header.key), toBuffer(toBytes(header.value)) ?? NOTHING] as const,
+    header => [Buffer.from(header.key), toBuffer(toBytes(header.value)) ?? null] as const,
   )
   return {
     given: partition,

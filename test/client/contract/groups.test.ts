@@ -210,7 +210,10 @@ overEachTransport(subject => {
       expect(described).toMatchObject({ groupId, state: 'Stable', groupType: 'consumer', protocolType: 'consumer' })
       expect(described.members).toHaveLength(1)
       expect(described.members[0]?.partitions).toHaveLength(2)
-      await expect(admin.resetOffsets(groupId, { to: 'beginning' })).rejects.toMatchObject({ code: 'NON_EMPTY_GROUP' })
+      for (const dryRun of [true, false])
+        await expect(admin.resetOffsets(groupId, { to: 'beginning', dryRun })).rejects.toMatchObject({
+          code: 'NON_EMPTY_GROUP',
+        })
       expect(await admin.deleteGroups([groupId])).toMatchObject([{ groupId, error: { code: 'NON_EMPTY_GROUP' } }])
       await consumer.close()
       expect(await admin.listGroups()).toContainEqual({
@@ -226,7 +229,20 @@ overEachTransport(subject => {
       expect(await reset({ shift: 2 })).toEqual([7, 2])
       expect(await reset({ offset: 30 })).toEqual([10, 10])
       expect(await reset('end')).toEqual([10, 10])
+      for (const to of ['middle', { offset: 1.5 }, {}, undefined])
+        await expect(reset(to as never)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
+      await expect(
+        admin.resetOffsets(groupId, { to: 'end', partitions: [{ topic, partition: 2 }] }),
+      ).rejects.toMatchObject({ code: 'UNKNOWN_TOPIC_OR_PARTITION' })
+      await expect(admin.resetOffsets(`new-${groupId}`, { to: 'end' })).rejects.toMatchObject({
+        code: 'GROUP_ID_NOT_FOUND',
+      })
       await admin.deleteOffsets(groupId, [{ topic, partition: 1 }])
+      // Partitions of a topic of the group that have no offset are moved too.
+      expect(await admin.resetOffsets(groupId, { to: 'end', dryRun: true })).toEqual([
+        { topic, partition: 0, from: 10, to: 10 },
+        { topic, partition: 1, from: null, to: 10 },
+      ])
       expect((await admin.describeGroup(groupId)).offsets.map(({ partition }) => partition)).toEqual([0])
       expect(await admin.deleteGroups([groupId, 'absent'])).toMatchObject([
         { groupId },

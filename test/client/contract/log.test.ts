@@ -70,7 +70,7 @@ overEachTransport(subject => {
       const sent = await producer.send({
         topic,
         messages: [
-          { key: 'k', value: 'grün', timestamp: 1_000, headers: { a: '1', b: bytes } },
+          { key: 'k', value: 'grün', timestamp: 1_000, headers: { a: '1', b: bytes, c: null, d: '' } },
           { key: bytes, value: bytes, timestamp: 2_000 },
           { key: null, value: null, timestamp: 3_000 },
           { key: '', value: '', timestamp: 4_000 },
@@ -94,6 +94,8 @@ overEachTransport(subject => {
       expect(records[0]?.headers.map(({ key, value }) => [key, value && [...value]])).toEqual([
         ['a', [49]],
         ['b', [0, 255, 128]],
+        ['c', null],
+        ['d', []],
       ])
       expect(records[0]?.copy()).toEqual(records[0])
     })
