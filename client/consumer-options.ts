@@ -4,7 +4,7 @@ import { MIB } from '../engine/base/limits.ts'
 import { whole } from '../engine/broker/options.ts'
 import type { ConsumerOptions, OffsetReset, Subscription } from './consumer-types.ts'
 import type { MemberSubscription } from './group-membership.ts'
-import { checkIsolation } from './reader.ts'
+import { checkIsolation } from './reader-options.ts'
 
 const RESETS: readonly OffsetReset[] = ['earliest', 'latest', 'none']
 const MS_MAX = 0x7fff_ffff

@@ -3,15 +3,14 @@
  * the thread that made it. Order holds within each partition; between partitions it takes turns.
  */
 import { MillraceError } from '../engine/base/errors.ts'
-import { MIB } from '../engine/base/limits.ts'
-import { whole } from '../engine/broker/options.ts'
 import type { ClientPartition, ClientTopic } from '../engine/broker/topic-metadata.ts'
 import type { PartitionReader } from '../engine/log/partition-reader.ts'
 import type { ReadBatch } from './read-batch.ts'
 import type { ReadSource } from './read-source.ts'
 import { ReadTrack, TailWait } from './read-track.ts'
+import { checkReaderOptions } from './reader-options.ts'
 import type { ConsumedRecord } from './record.ts'
-import type { ReaderOptions, ReadFrom, ReadTo } from './types.ts'
+import type { ReaderOptions, ReadFrom } from './types.ts'
 
 interface Track {
   readonly at: ReadTrack
@@ -33,10 +32,9 @@ export class Reader implements AsyncIterable<ReadBatch> {
   constructor(source: ReadSource, options: ReaderOptions) {
     this.#source = source
     this.#options = options
-    this.#maxBytes = whole('maxBytes', options.maxBytes ?? MIB, 1, 0x7fff_ffff)
-    checkFrom(options.from ?? 'earliest')
-    checkTo(options.to ?? 'end')
-    this.#isCommitted = checkIsolation(options.isolation ?? 'read_uncommitted')
+    const { maxBytes, isCommitted } = checkReaderOptions(options)
+    this.#maxBytes = maxBytes
+    this.#isCommitted = isCommitted
     options.signal?.addEventListener('abort', () => this.close(), { once: true })
     if (options.signal?.aborted === true) this.#closed = true
   }
@@ -127,29 +125,6 @@ function partitionOf(metadata: ClientTopic, partition: number): ClientPartition 
   const located = metadata.partitions[partition]
   if (located === undefined) throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', { topic: metadata.topic, partition })
   return located
-}
-
-function checkFrom(from: ReadFrom): void {
-  if (from === 'earliest' || from === 'latest') return
-  const { offset, timestamp } = Object(from) as { offset?: number; timestamp?: number }
-  const value = offset ?? timestamp
-  if (!Number.isSafeInteger(value))
-    throw new MillraceError('INVALID_ARGUMENT', { argument: 'from', value: String(value) })
-}
-
-function checkTo(to: ReadTo): void {
-  if (to === 'never' || to === 'end') return
-  const { offset } = Object(to) as { offset?: number }
-  if (!Number.isSafeInteger(offset))
-    throw new MillraceError('INVALID_ARGUMENT', { argument: 'to', value: String(offset) })
-}
-
-/** True for read_committed. */
-/** True for read_committed. @throws INVALID_ARGUMENT */
-export function checkIsolation(isolation: string): boolean {
-  if (isolation === 'read_committed') return true
-  if (isolation === 'read_uncommitted') return false
-  throw new MillraceError('INVALID_ARGUMENT', { argument: 'isolation', value: String(isolation) })
 }
 
 function startOf(reader: PartitionReader, from: ReadFrom = 'earliest'): number {

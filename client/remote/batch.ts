@@ -23,6 +23,11 @@ export class RemoteBatch implements ConsumedBatch {
     this.#records = fetched.records.filter(({ offset }) => offset < endOffset)
   }
 
+  /** Without records: what is here are ends of transactions, or what compaction left. */
+  get isEmpty(): boolean {
+    return this.#records.length === 0
+  }
+
   leaderEpochs(): Fetched['leaderEpochs'] {
     return this.#leaderEpochs
   }

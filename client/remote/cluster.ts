@@ -3,7 +3,7 @@
  * never joins a group.
  *
  * A broker carries out the requests of one connection after each other, and a fetch at the tail takes its time: so whoever follows a tail
- * has a client of its own (`fork`). Its fetches share a session with each broker, so they go one after another.
+ * has a client of its own (`fork`). Its fetches from one broker share a session, so they go one after another.
  */
 import { type ClusterMetadata, Consumer as KafkaConsumer } from '@platformatic/kafka'
 import { MillraceError } from '../../engine/base/errors.ts'
@@ -54,8 +54,8 @@ export class Cluster {
   readonly brokers: readonly string[]
   readonly options: KafkaOptions
   readonly #client: KafkaConsumer
-  /** The fetch that was asked for last. */
-  #fetching: Promise<unknown> = Promise.resolve()
+  /** The fetch that each broker was asked for last. */
+  readonly #fetching = new Map<number, Promise<unknown>>()
 
   private constructor(brokers: readonly string[], options: KafkaOptions) {
     this.brokers = brokers
@@ -106,37 +106,31 @@ export class Cluster {
     }
   }
 
+  async leaders(topic: string, forceUpdate = false): Promise<number[]> {
+    return (await this.topic(topic, forceUpdate)).partitions.map(({ leader }) => leader)
+  }
+
   /**
-   * Fetches from all positions, of each leader at the same time; resolves when the first has something or `maxWaitMs` is over.
-   * @throws OFFSET_OUT_OF_RANGE with topic, partition and offset, UNKNOWN_TOPIC_OR_PARTITION, CONNECTION_FAILED, TIMED_OUT
+   * Fetches from positions that one broker leads; resolves when the first has something or `maxWaitMs` is over.
+   * @throws OFFSET_OUT_OF_RANGE with topic, partition and offset, UNKNOWN_TOPIC_OR_PARTITION, LEADER_NOT_AVAILABLE, CONNECTION_FAILED,
+   *   TIMED_OUT
    */
-  fetch(positions: readonly Position[], limits: FetchLimits): Promise<Fetched[]> {
-    const fetching = this.#fetching.then(() => this.#fetchNow(positions, limits))
-    this.#fetching = fetching.catch(() => undefined)
+  fetchFrom(leader: number, positions: readonly Position[], limits: FetchLimits): Promise<Fetched[]> {
+    const before = this.#fetching.get(leader) ?? Promise.resolve()
+    const fetching = before.then(() => this.#fetchNow(leader, positions, limits))
+    this.#fetching.set(
+      leader,
+      fetching.catch(() => undefined),
+    )
     return fetching
   }
 
-  async #fetchNow(positions: readonly Position[], limits: FetchLimits): Promise<Fetched[]> {
-    if (positions.length === 0) return []
-    const metadata = await this.#metadata([...new Set(positions.map(({ topic }) => topic))])
-    const byLeader = new Map<number, Position[]>()
-    for (const position of positions) {
-      const leader = metadata.topics.get(position.topic)?.partitions[position.partition]?.leader
-      if (leader === undefined) throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', { ...position })
-      const list = byLeader.get(leader)
-      if (list === undefined) byLeader.set(leader, [position])
-      else list.push(position)
-    }
-    const answers = [...byLeader].map(([node, list]) => this.#fetchFrom(node, list, metadata, limits))
-    return (await Promise.all(answers)).flat()
-  }
-
-  async #fetchFrom(
+  async #fetchNow(
     node: number,
     positions: readonly Position[],
-    metadata: ClusterMetadata,
     { maxBytes, maxWaitMs, isCommitted }: FetchLimits,
   ): Promise<Fetched[]> {
+    const metadata = await this.#metadata([...new Set(positions.map(({ topic }) => topic))])
     const byId = new Map<string, Position[]>()
     for (const position of positions) {
       const { id } = metadata.topics.get(position.topic) as { id: string }

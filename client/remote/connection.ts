@@ -53,7 +53,7 @@ export class RemoteConnection implements Connection {
   /** @throws INVALID_ARGUMENT */
   reader(options: ReaderOptions): RemoteReader {
     const reader = new RemoteReader(this.#cluster, options, closed => this.#open.delete(closed))
-    this.#open.add(reader)
+    if (!reader.isClosed) this.#open.add(reader)
     return reader
   }
 

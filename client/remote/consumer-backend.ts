@@ -25,8 +25,9 @@ import type { Message, ProducerOptions } from '../types.ts'
 import type { Cluster } from './cluster.ts'
 import { coordinatorOf } from './coordinator.ts'
 import { kafkaCodeIn, toMillraceError, unsupported } from './errors.ts'
+import { FetchAhead } from './fetch-ahead.ts'
 import type { RemoteProducer } from './producer.ts'
-import { FetchAhead, RemoteTrack } from './track.ts'
+import { RemoteTrack } from './track.ts'
 
 /** What the coordinator answers when it is another broker by now, or none yet. */
 const MOVED = new Set([14, 15, 16])
@@ -60,7 +61,7 @@ export class RemoteBackend implements ConsumerBackend {
     this.#cluster = cluster
     this.#fork = cluster.fork()
     this.#admin = admin
-    this.#ahead = new FetchAhead(this.#fork, options)
+    this.#ahead = new FetchAhead(this.#fork, { ...options, patienceMs: Number.POSITIVE_INFINITY })
     this.#makeProducer = makeProducer
     const calls: { [C in keyof GroupCalls]: (request: GroupCalls[C][0]) => Promise<GroupCalls[C][1]> } = {
       heartbeat: request => this.#heartbeat(request),

@@ -1,7 +1,8 @@
 /** Look-ups over a cluster: as those of the engine, and each a request or two. */
+import { isMillraceError, MillraceError } from '../../engine/base/errors.ts'
 import type { PortableLookup } from '../connection-types.ts'
 import type { ConsumedRecord } from '../record.ts'
-import { type Cluster, OFFSET_OF } from './cluster.ts'
+import { type Cluster, type Fetched, OFFSET_OF } from './cluster.ts'
 
 /** A look-up wants one record, and gets its batch. */
 const LIMITS = { maxBytes: 1, maxWaitMs: 0, isCommitted: false }
@@ -17,15 +18,33 @@ export class RemoteLookup implements PortableLookup {
     this.partitions = partitions
   }
 
-  /** @throws OFFSET_OUT_OF_RANGE, UNKNOWN_TOPIC_OR_PARTITION */
+  /** @throws OFFSET_OUT_OF_RANGE, UNKNOWN_TOPIC_OR_PARTITION, LEADER_NOT_AVAILABLE */
   async byOffset(partition: number, offset: number): Promise<ConsumedRecord | undefined> {
     // Batches without records, such as the ends of transactions and what compaction emptied, are stepped over.
     for (let at = offset; ; ) {
-      const [fetched] = await this.#cluster.fetch([{ topic: this.topic, partition, offset: at }], LIMITS)
+      const [fetched] = await this.#fetch(partition, at)
       const record = fetched?.records[0]
       if (record !== undefined || fetched === undefined || fetched.nextOffset <= at) return record
       at = fetched.nextOffset
     }
+  }
+
+  /** Once more of the leader that there is now, where it has changed. */
+  async #fetch(partition: number, offset: number): Promise<Fetched[]> {
+    try {
+      return await this.#fetchOnce(partition, offset, false)
+    } catch (error) {
+      if (!isMillraceError(error, 'LEADER_NOT_AVAILABLE')) throw error
+      return this.#fetchOnce(partition, offset, true)
+    }
+  }
+
+  async #fetchOnce(partition: number, offset: number, forceUpdate: boolean): Promise<Fetched[]> {
+    const { topic } = this
+    const leader = (await this.#cluster.leaders(topic, forceUpdate))[partition]
+    if (leader === undefined) throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', { topic, partition })
+    if (leader < 0) throw new MillraceError('LEADER_NOT_AVAILABLE', { topic, partition })
+    return this.#cluster.fetchFrom(leader, [{ topic, partition, offset }], LIMITS)
   }
 
   /** @throws UNKNOWN_TOPIC_OR_PARTITION */

@@ -1,77 +1,78 @@
 /** A reader without a group over a cluster: from a place on, to an end or following the tail. */
-import { MillraceError } from '../../engine/base/errors.ts'
 import { whole } from '../../engine/broker/options.ts'
 import type { PortableReader } from '../connection-types.ts'
+import { TailWait } from '../read-track.ts'
+import { checkReaderOptions } from '../reader-options.ts'
 import type { ConsumedRecord } from '../record.ts'
 import type { ReaderOptions, ReadFrom } from '../types.ts'
-import { RemoteBatch } from './batch.ts'
-import { type Cluster, type Fetched, type FetchLimits, OFFSET_OF, type Position } from './cluster.ts'
+import type { RemoteBatch } from './batch.ts'
+import { type Cluster, OFFSET_OF } from './cluster.ts'
+import { FetchAhead } from './fetch-ahead.ts'
+import { RemoteTrack } from './track.ts'
 
-const MAX_BYTES = 1_048_576
-/** Longest wait of one fetch at the tail. */
-const WAIT_MS = 500
+/** So long a cluster may not answer, or have no leader, before a reader says so. */
+const PATIENCE_MS = 10_000
 
 interface Track {
-  offset: number
-  readonly end: number
+  readonly at: RemoteTrack
+  /** Reading ends before this offset; infinite when it follows the tail. */
+  readonly toOffset: number
 }
 
 export class RemoteReader implements PortableReader {
   readonly #parent: Cluster
   readonly #options: ReaderOptions
+  readonly #maxBytes: number
+  readonly #isCommitted: boolean
   readonly #onClose: (reader: RemoteReader) => void
   /** Of its own, while it reads. */
   #fork: Cluster | undefined
-  readonly #tracks = new Map<number, Track>()
+  #ahead: FetchAhead | undefined
+  #tracks: readonly Track[] | undefined
   #isClosed = false
+  readonly #tail = new TailWait()
 
   /** @throws INVALID_ARGUMENT */
   constructor(cluster: Cluster, options: ReaderOptions, onClose: (reader: RemoteReader) => void) {
     this.#parent = cluster
     this.#options = options
     this.#onClose = onClose
-    whole('maxBytes', options.maxBytes ?? MAX_BYTES, 1, 0x7fff_ffff)
+    const { maxBytes, isCommitted } = checkReaderOptions(options)
+    this.#maxBytes = maxBytes
+    this.#isCommitted = isCommitted
     options.signal?.addEventListener('abort', () => this.close(), { once: true })
-    if (options.signal?.aborted === true) this.close()
+    if (options.signal?.aborted === true) this.#isClosed = true
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed
   }
 
   get positions(): ReadonlyMap<number, number> {
-    return new Map([...this.#tracks].map(([partition, { offset }]) => [partition, offset]))
+    return new Map((this.#tracks ?? []).map(({ at }) => [at.partition, at.offset]))
   }
 
-  /** @throws UNKNOWN_TOPIC_OR_PARTITION, OFFSET_OUT_OF_RANGE, CONNECTION_FAILED, TIMED_OUT */
+  /** @throws UNKNOWN_TOPIC_OR_PARTITION, OFFSET_OUT_OF_RANGE, CONNECTION_FAILED, TIMED_OUT, LEADER_NOT_AVAILABLE after 10 s of it */
   async *[Symbol.asyncIterator](): AsyncGenerator<RemoteBatch, undefined> {
-    const { topic, maxBytes = MAX_BYTES, isolation } = this.#options
-    const limits = { maxBytes, maxWaitMs: WAIT_MS, isCommitted: isolation === 'read_committed' }
     try {
-      if (this.#tracks.size === 0) await this.#start()
       while (!this.#isClosed) {
-        const open = [...this.#tracks].filter(([, { offset, end }]) => offset < end)
+        this.#tracks ??= await this.#start()
+        const open = this.#tracks.filter(({ at, toOffset }) => at.offset < toOffset)
         if (open.length === 0) break
-        const positions = open.map(([partition, { offset }]) => ({ topic, partition, offset }))
-        for (const fetched of await this.#fetch(positions, limits)) {
-          const track = this.#tracks.get(fetched.partition)
-          if (track === undefined || fetched.nextOffset <= track.offset) continue
-          const batch = new RemoteBatch(fetched, track.end)
-          track.offset = batch.nextOffset
-          if (this.#isClosed) return undefined
-          if (!batch[Symbol.iterator]().next().done) yield batch
+        for (const { at, toOffset } of open) {
+          if (this.#isClosed) break
+          const batch = at.read(this.#maxBytes, toOffset)
+          if (batch !== undefined) yield batch
         }
+        const more = open.filter(({ at, toOffset }) => at.offset < toOffset)
+        if (more.length > 0 && !this.#isClosed) await this.#tail.wait(more.map(({ at }) => at))
       }
+    } catch (error) {
+      if (!this.#isClosed) throw error // what a reader that was closed meanwhile waited for does not matter
     } finally {
       this.close()
     }
     return undefined
-  }
-
-  /** What a reader that was closed meanwhile still waits for does not matter. */
-  async #fetch(positions: readonly Position[], limits: FetchLimits): Promise<Fetched[]> {
-    try {
-      return await this.#cluster.fetch(positions, limits)
-    } catch (error) {
-      if (this.#isClosed) return []
-      throw error
-    }
   }
 
   async *records(): AsyncGenerator<ConsumedRecord, undefined> {
@@ -79,44 +80,45 @@ export class RemoteReader implements PortableReader {
     return undefined
   }
 
-  async #start(): Promise<void> {
+  async #start(): Promise<Track[]> {
     const { topic, from = 'earliest', to = 'end' } = this.#options
-    const metadata = await this.#cluster.topic(topic)
-    const partitions = this.#options.partitions ?? metadata.partitions.map((_, partition) => partition)
+    const fork = this.#parent.fork()
+    this.#fork = fork
+    const { partitions: all } = await fork.topic(topic)
+    const partitions = this.#options.partitions ?? all.map((_, partition) => partition)
     const [starts, ends] = await Promise.all([
-      this.#starts(partitions, from),
-      this.#cluster.offsets(topic, partitions, OFFSET_OF.latest),
+      this.#starts(fork, partitions, from),
+      fork.offsets(topic, partitions, OFFSET_OF.latest),
     ])
-    for (const partition of partitions) {
+    const ahead = new FetchAhead(fork, {
+      maxBytes: this.#maxBytes,
+      isCommitted: this.#isCommitted,
+      patienceMs: PATIENCE_MS,
+    })
+    this.#ahead = ahead
+    return partitions.map(partition => {
       const latest = ends.get(partition)?.offset ?? 0
       const found = starts.get(partition) ?? latest
-      const end = to === 'never' ? Number.POSITIVE_INFINITY : to === 'end' ? latest : to.offset
-      this.#tracks.set(partition, { offset: found < 0 ? latest : found, end })
-    }
+      const at = new RemoteTrack(ahead, topic, partition)
+      at.offset = found < 0 ? latest : found
+      return { at, toOffset: to === 'never' ? Number.POSITIVE_INFINITY : to === 'end' ? latest : to.offset }
+    })
   }
 
-  async #starts(partitions: readonly number[], from: ReadFrom): Promise<Map<number, number>> {
+  async #starts(cluster: Cluster, partitions: readonly number[], from: ReadFrom): Promise<Map<number, number>> {
     if (typeof from === 'object' && 'offset' in from) {
       return new Map(partitions.map(partition => [partition, whole('from', from.offset, 0, Number.MAX_SAFE_INTEGER)]))
     }
-    let timestamp: bigint
-    if (from === 'earliest' || from === 'latest') timestamp = OFFSET_OF[from]
-    else {
-      if (!Number.isSafeInteger(from?.timestamp)) throw new MillraceError('INVALID_ARGUMENT', { argument: 'from' })
-      timestamp = BigInt(from.timestamp)
-    }
-    const found = await this.#cluster.offsets(this.#options.topic, partitions, timestamp)
+    const timestamp = from === 'earliest' || from === 'latest' ? OFFSET_OF[from] : BigInt(from.timestamp)
+    const found = await cluster.offsets(this.#options.topic, partitions, timestamp)
     return new Map([...found].map(([partition, { offset }]) => [partition, offset]))
-  }
-
-  get #cluster(): Cluster {
-    this.#fork ??= this.#parent.fork()
-    return this.#fork
   }
 
   close(): void {
     if (this.#isClosed) return
     this.#isClosed = true
+    this.#tail.wake()
+    this.#ahead?.close()
     void this.#fork?.close()
     this.#onClose(this)
   }
