@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { KafkaServer, ListenerOptions } from '../../engine/kafka/server/server.ts'
 import type { Millrace } from '../millrace.ts'
+import { givenEnvironment } from './compile-cache.ts'
 import type { Context } from './context.ts'
 import { CommandError, UsageError } from './failure.ts'
 import { owning } from './session.ts'
@@ -141,7 +142,7 @@ async function runCommand(
 ): Promise<number> {
   const child = spawn(file, args, {
     stdio: context.childStreams,
-    env: { ...process.env, MILLRACE_BOOTSTRAP: bootstrap },
+    env: { ...givenEnvironment(), MILLRACE_BOOTSTRAP: bootstrap },
   })
   const ended = new Promise<number>((resolve, reject) => {
     child.once('error', error => reject(new CommandError(`${file} cannot be run`, error.message, error)))

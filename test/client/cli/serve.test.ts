@@ -62,6 +62,14 @@ describe('serve', () => {
     expect(good).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/^127\.0\.0\.1:\d+\n$/) })
     expect(good.stderr).toContain('aside\n')
     expect(await run('exit 3')).toMatchObject({ exitCode: 3 })
+    // What the command line keeps for itself is not in the command's environment.
+    const env: NodeJS.ProcessEnv = { ...process.env }
+    delete env['NODE_COMPILE_CACHE']
+    const script = 'echo "[$NODE_COMPILE_CACHE]"'
+    const arguments_ = ['--dir', join(folder, 'command'), 'serve', '-l', '127.0.0.1:0', '--', 'sh', '-c', script]
+    const plain = new Child(arguments_, { env })
+    expect((await plain.ended).exitCode).toBe(0)
+    expect(plain.stdout).toBe('[]\n')
     expect(await cli.run(['serve', '-l', '127.0.0.1:0', '--', 'no-such-command-here'])).toMatchObject({
       exitCode: 1,
       stderr: expect.stringContaining('no-such-command-here cannot be run'),
@@ -100,6 +108,29 @@ describe('serve', () => {
       expect((await admin.describeCluster()).brokers).toMatchObject([{ host, port }])
       await admin.disconnect()
     }
+    child.process.kill('SIGTERM')
+    expect((await child.ended).exitCode).toBe(0)
+  })
+
+  test.skipIf(tls === undefined)('over TLS to clients that have a certificate', { timeout: WAIT_MS }, async () => {
+    const { cert, key } = tls as { cert: Buffer; key: Buffer }
+    const [certFile, keyFile] = [join(folder, 'own.pem'), join(folder, 'own-key.pem')]
+    writeFileSync(certFile, cert)
+    writeFileSync(keyFile, key)
+    const files = ['--tls-cert', certFile, '--tls-key', keyFile, '--tls-client-ca', certFile]
+    const child = new Child(['--dir', join(folder, 'mutual'), 'serve', '-l', 'tls://127.0.0.1:0', ...files, '--json'])
+    const { host, port } = (await announced(child)).listeners[0] as { host: string; port: number }
+    const adminWith = (ssl: object) => {
+      const retry = { retries: 0 }
+      return new Kafka({ brokers: [`${host}:${port}`], ssl, retry, logLevel: logLevel.NOTHING }).admin()
+    }
+    const known = adminWith({ ca: [cert], cert, key })
+    await known.connect()
+    expect((await known.describeCluster()).brokers).toMatchObject([{ host, port }])
+    await known.disconnect()
+    const unknown = adminWith({ ca: [cert] })
+    await expect(unknown.connect().then(() => unknown.describeCluster())).rejects.toThrow()
+    await unknown.disconnect()
     child.process.kill('SIGTERM')
     expect((await child.ended).exitCode).toBe(0)
   })
