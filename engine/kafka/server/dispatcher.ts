@@ -78,11 +78,8 @@ export class Dispatcher {
       throw new MillraceError('RECORD_TOO_LARGE', { bytes: request.bytes, maxBytes: produceBytesMax })
     }
     if (this.#placing === undefined && ingest !== undefined) {
-      const placed = ingest.place(request.chunks, request.bytes)
-      if (placed !== undefined) {
-        request.release()
-        return this.#append(placed, connection, endpoint)
-      }
+      const placed = ingest.place(request)
+      if (placed !== undefined) return this.#append(placed, connection, endpoint)
     }
     const turn = (this.#placing ?? Promise.resolve()).then(() => this.#placeLater(request, connection))
     const last = turn
@@ -98,11 +95,8 @@ export class Dispatcher {
     const ingest = await this.#service.attached()
     const untilMs = performance.now() + ROOM_MS
     for (;;) {
-      const placed = ingest.place(request.chunks, request.bytes)
-      if (placed !== undefined) {
-        request.release()
-        return placed
-      }
+      const placed = ingest.place(request)
+      if (placed !== undefined) return placed
       if (connection.signal.aborted) throw new MillraceError('CLOSED', { object: 'connection' })
       if (performance.now() > untilMs) throw new MillraceError('TIMED_OUT', { waitedFor: 'room in the slabs' })
       await ingest.room(1_000)

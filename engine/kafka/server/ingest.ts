@@ -6,12 +6,14 @@
  * Bounds: a request that found no slabs waits in its connection, which reads no further; a batch whose writer has no room for
  * a request waits here in its slabs.
  */
+
 import { MillraceError } from '../../base/errors.ts'
 import { invariant } from '../../base/invariant.ts'
 import { KIB, MIB } from '../../base/limits.ts'
 import { type AppendHandler, type AppendLink, AppendPort } from '../../broker/append-port.ts'
 import type { ClientPartition } from '../../broker/topic-metadata.ts'
 import { ERROR_CODES, REQUEST_FLAG, statusOf } from '../../memory/append-channel.ts'
+import type { ReceivedRequest } from './frame-assembler.ts'
 
 const SLAB_BYTES = 16 * KIB
 /** What is used at first; caches like it small. */
@@ -103,8 +105,9 @@ export class Ingest implements AppendHandler {
     return Math.ceil(bufferBytes / SLAB_BYTES) * SLAB_BYTES
   }
 
-  /** Copies a request into slabs; undefined when there is no room: wait for `room`. */
-  place(chunks: readonly Uint8Array[], bytes: number): PlacedRequest | undefined {
+  /** Copies a request into slabs and releases it; undefined when there is no room: wait for `room`. */
+  place(request: ReceivedRequest): PlacedRequest | undefined {
+    const { chunks, bytes } = request
     const { arena } = this.#port
     const slabCount = arena.slabsFor(bytes)
     const id = this.#id()
@@ -125,6 +128,7 @@ export class Ingest implements AppendHandler {
       to += chunk.length
     }
     invariant(to - at === bytes, 'the chunks are the request')
+    request.release()
     return new Run(this, arena.region.bytes.subarray(at, to), at, firstSlab, slabCount)
   }
 
