@@ -90,7 +90,7 @@ export interface PortableAdmin {
 }
 
 /** What was handled: a record, a batch, or the next offset. */
-export type PortableHandled = ConsumedRecord | RecordBatch | OffsetToStore
+export type Handled = ConsumedRecord | RecordBatch | OffsetToStore
 
 export interface PortableConsumer extends AsyncIterable<RecordBatch>, AsyncDisposable {
   readonly groupId: string | null
@@ -110,10 +110,7 @@ export interface PortableConsumer extends AsyncIterable<RecordBatch>, AsyncDispo
   seekToEnd(partitions?: readonly TopicPartition[]): Awaitable<void>
   position(partition: TopicPartition): number
   lag(): Awaitable<PartitionLag[]>
-  commit(
-    handled?: PortableHandled | readonly PortableHandled[],
-    options?: { readonly metadata?: string },
-  ): Promise<void>
+  commit(handled?: Handled | readonly Handled[], options?: { readonly metadata?: string }): Promise<void>
   committed(partitions?: readonly TopicPartition[]): Promise<CommittedPosition[]>
   on<Name extends keyof ConsumerEvents>(event: Name, listener: (...args: ConsumerEvents[Name]) => void): this
   close(): Promise<void>

@@ -2,7 +2,6 @@
  * Where a consumer's records and its group come from: the engine of this process, or a cluster (remote/consumer-backend.ts). What a consumer
  * does with them is the same.
  */
-import { MillraceError } from '../engine/base/errors.ts'
 import type { ClientLink } from '../engine/broker/client-link.ts'
 import type { ReaderPool } from '../engine/broker/reader-pool.ts'
 import type { ClientPartition } from '../engine/broker/topic-metadata.ts'
@@ -43,8 +42,10 @@ export interface BackendTopic {
 
 export interface ConsumerBackend<Batch extends ConsumedBatch = ConsumedBatch> {
   readonly group: CallGroup
-  /** @throws CLOSED */
-  demandOpen(): void
+  /** What it is to its users. */
+  readonly object: 'engine' | 'connection'
+  /** Nothing is to be had of it any more. */
+  readonly isClosed: boolean
   /** @throws UNKNOWN_TOPIC_OR_PARTITION */
   topic(topic: string): Promise<BackendTopic>
   /** @throws UNKNOWN_TOPIC_OR_PARTITION, TIMED_OUT; with isCommitted CORRUPT_INDEX, IO_ERROR */
@@ -55,6 +56,7 @@ export interface ConsumerBackend<Batch extends ConsumedBatch = ConsumedBatch> {
 }
 
 export class LocalBackend implements ConsumerBackend<ReadBatch> {
+  readonly object = 'engine'
   readonly group: CallGroup
   readonly #link: ClientLink
   readonly #source: LocalSource
@@ -66,8 +68,8 @@ export class LocalBackend implements ConsumerBackend<ReadBatch> {
     this.group = (call, request) => link.group(call, request) as never
   }
 
-  demandOpen(): void {
-    if (this.#link.memory.closed) throw new MillraceError('CLOSED', { object: 'engine' })
+  get isClosed(): boolean {
+    return this.#link.memory.closed
   }
 
   topic(topic: string): Promise<BackendTopic> {

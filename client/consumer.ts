@@ -8,7 +8,7 @@
 import { EventEmitter } from 'node:events'
 import { isMillraceError, MillraceError } from '../engine/base/errors.ts'
 import { whole } from '../engine/broker/options.ts'
-import type { RecordBatch } from './connection-types.ts'
+import type { Handled } from './connection-types.ts'
 import type { Delivery } from './consumed-partition.ts'
 import type { ConsumedBatch, ConsumerBackend } from './consumer-backend.ts'
 import { ConsumerCore } from './consumer-core.ts'
@@ -30,9 +30,6 @@ import type {
 } from './consumer-types.ts'
 import type { ReadBatch } from './read-batch.ts'
 import { ConsumedRecord } from './record.ts'
-
-/** What was handled: a record, a batch, or the next offset. */
-export type Handled = ConsumedRecord | RecordBatch | OffsetToStore
 
 const CLOSE_MS = 30_000
 const CLOSE_MS_MAX = 0x7fff_ffff
@@ -347,7 +344,8 @@ export class Consumer<Batch extends ConsumedBatch = ReadBatch>
   /** A listener may still commit while the consumer is being closed. */
   #demandNotClosed(): void {
     if (this.#isClosed) throw new MillraceError('CLOSED', { object: 'consumer' })
-    this.#backend.demandOpen()
+    const { isClosed, object } = this.#backend
+    if (isClosed) throw new MillraceError('CLOSED', { object })
   }
 
   // ── the end ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -368,21 +366,12 @@ export class Consumer<Batch extends ConsumedBatch = ReadBatch>
       await this.#handlersEnd(timeoutMs)
       await this.#core.leave()
     } catch (error) {
-      if (!isMillraceError(error, 'CLOSED') || this.#isBackendOpen()) throw error // else the engine knows that its members are gone
+      if (!isMillraceError(error, 'CLOSED') || !this.#backend.isClosed) throw error // else the engine knows that its members are gone
     } finally {
       this.#isClosed = true
       this.#core.stop()
       this.#onClose()
       await this.#backend.close()
-    }
-  }
-
-  #isBackendOpen(): boolean {
-    try {
-      this.#backend.demandOpen()
-      return true
-    } catch {
-      return false
     }
   }
 

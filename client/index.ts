@@ -29,7 +29,7 @@ export { AVRO_PREFIX_BYTES, AvroDefinition, AvroSerde, avro, type SchemaLookup }
 export type { AvroInput, AvroType } from './avro-types.ts'
 export { type ConnectOptions, connect } from './connect.ts'
 export type * from './connection-types.ts'
-export { Consumer, type Handled } from './consumer.ts'
+export { Consumer } from './consumer.ts'
 export type { ConsumedBatch } from './consumer-backend.ts'
 export type * from './consumer-types.ts'
 export { DEAD_LETTER_HEADERS } from './dead-letters.ts'

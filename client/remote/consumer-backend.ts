@@ -38,6 +38,7 @@ export interface BackendOptions {
 }
 
 export class RemoteBackend implements ConsumerBackend {
+  readonly object = 'connection'
   readonly group: CallGroup
   readonly #cluster: Cluster
   /** For fetches. */
@@ -74,8 +75,8 @@ export class RemoteBackend implements ConsumerBackend {
     this.group = (call, request) => calls[call](request as never) as never
   }
 
-  demandOpen(): void {
-    if (this.#isClosed) throw new MillraceError('CLOSED', { object: 'connection' })
+  get isClosed(): boolean {
+    return this.#isClosed
   }
 
   async topic(topic: string): Promise<BackendTopic> {
