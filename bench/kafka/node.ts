@@ -51,13 +51,12 @@ const SMALL = {
 }
 
 export class KafkaNode {
-  readonly #directory: string
   readonly bootstrap: string
+  readonly #directory: string
+  readonly #jvm: readonly string[]
   #process: ChildProcess | undefined
   #ended: Promise<void> | undefined
   #log = ''
-
-  readonly #jvm: readonly string[]
 
   private constructor(directory: string, port: number, jvm: readonly string[]) {
     this.#directory = directory
@@ -65,10 +64,7 @@ export class KafkaNode {
     this.bootstrap = `127.0.0.1:${port}`
   }
 
-  /**
-   * Formats a new node. It is not started yet.
-   * @param settings over those of one small node, or in their place
-   */
+  /** Formats a new node. It is not started yet. */
   static async create(directory: string, options: KafkaNodeOptions = {}): Promise<KafkaNode> {
     const [port, controllerPort] = await freePorts(2)
     const node = new KafkaNode(directory, port as number, options.jvm ?? JVM)
