@@ -60,7 +60,7 @@ export abstract class SimulatedClient {
 
   /** A commit that is under way for a while: what it carries is of now. */
   lateCommit(): (() => void) | undefined {
-    const request = this.mayCommit ? this.#commitRequest() : undefined
+    const request = this.#commitRequest()
     return request && (() => void this.world.send(request, () => {}))
   }
 
@@ -72,7 +72,7 @@ export abstract class SimulatedClient {
   #commitRequest(): WithoutToken | undefined {
     const { random } = this.world
     const spots = [...this.owned.keys()]
-    if (spots.length === 0) return undefined
+    if (spots.length === 0 || !this.mayCommit) return undefined
     const spot = random.pick(spots)
     const offset = (this.owned.get(spot) as number) + random.between(0, 3)
     this.owned.set(spot, offset)
@@ -124,11 +124,11 @@ export class ClassicClient extends SimulatedClient {
   }
 
   /**
-   * Between joining and syncing it has the new generation and still what it owned in the last one. The coordinator cannot tell these
-   * apart, so Kafka's clients do not commit then (`generationIfStable`).
+   * From joining until a sync succeeds it has the new generation and still what it owned in the last one. The coordinator cannot
+   * tell these apart, so Kafka's clients do not commit then (`generationIfStable`).
    */
   protected override get mayCommit(): boolean {
-    return this.phase !== 'joined'
+    return this.phase !== 'joined' && this.epoch === this.ownedEpoch
   }
 
   act(orderly: boolean): void {
@@ -142,8 +142,16 @@ export class ClassicClient extends SimulatedClient {
     } else if (this.phase === 'joined') this.#sendSync()
     else if (!orderly && random.chance(0.05)) this.#leave()
     else if (this.#hasToLead()) this.#sendJoin()
-    else if (random.chance(0.5)) this.commit()
-    else this.request(heartbeat(this.epoch, this.memberId, this.instanceId), (_, refused) => this.onRefused(refused))
+    else {
+      const commits = random.chance(0.5)
+      if (commits) this.commit()
+      // A thread of its own keeps it in the group: commits alone do not tell of a rebalance. That it is late is part of the chaos.
+      if (!commits || (orderly && this.isSettled)) this.#heartbeat()
+    }
+  }
+
+  #heartbeat(): void {
+    this.request(heartbeat(this.epoch, this.memberId, this.instanceId), (_, refused) => this.onRefused(refused))
   }
 
   lastWords(): (() => void) | undefined {
