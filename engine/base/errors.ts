@@ -195,7 +195,7 @@ export const ERRORS = {
     7,
   ),
   LEADER_NOT_AVAILABLE: spec(
-    'The partition takes no records just now, for its log is being cut.',
+    'The partition has no leader just now: its log is being cut, or another broker is to lead it.',
     'Send again: the partition is back in a moment.',
     true,
     5,
