@@ -43,6 +43,9 @@ export interface TopicMetadata {
 /** What ListOffsets calls the ends of a partition. */
 export const OFFSET_OF = { latest: -1n, earliest: -2n, maxTimestamp: -3n } as const
 
+/** For the first offset at or after a time, in ms. What is below 0 would be taken for an end. */
+export const offsetAt = (timestamp: number): bigint => BigInt(Math.max(0, timestamp))
+
 const IS_CONTROL = 0x20
 const APPEND_TIME_BIT = 0x08
 const OFFSET_OUT_OF_RANGE = 1

@@ -20,7 +20,6 @@ const PREFERRED: readonly ErrorCode[] = [
 /** Kafka's errors that say the same from here, by number: what we have no code of our own for. */
 const ALIKE: readonly (readonly [number, ErrorCode])[] = [
   [100, 'UNKNOWN_TOPIC_OR_PARTITION'], // UNKNOWN_TOPIC_ID
-  [5, 'LEADER_NOT_AVAILABLE'],
   [6, 'LEADER_NOT_AVAILABLE'], // NOT_LEADER_OR_FOLLOWER
   [9, 'LEADER_NOT_AVAILABLE'], // REPLICA_NOT_AVAILABLE
   [74, 'LEADER_NOT_AVAILABLE'], // FENCED_LEADER_EPOCH

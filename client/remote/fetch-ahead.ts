@@ -8,7 +8,7 @@ import type { Fetched, FetchLimits, Position } from './cluster.ts'
 /** Longest wait of a fetch at the tail. */
 const WAIT_MS = 500
 /** What may be over with the next try. */
-const PASSING = ['CONNECTION_FAILED', 'TIMED_OUT', 'LEADER_NOT_AVAILABLE', 'COORDINATOR_NOT_AVAILABLE'] as const
+const PASSING = ['CONNECTION_FAILED', 'TIMED_OUT', 'LEADER_NOT_AVAILABLE'] as const
 /** Pause after a fetch that failed. */
 const RETRY_MS = 200
 
@@ -136,14 +136,13 @@ export class FetchAhead {
 
   /** Whoever is concerned is told: one partition, the topics that have a fault of their own, or all. */
   async #told(targets: readonly FetchTarget[], error: unknown): Promise<void> {
-    const out = isMillraceError(error, 'OFFSET_OUT_OF_RANGE') ? findIn(targets, error.details) : undefined
-    if (out !== undefined && isMillraceError(error)) {
-      out.fail(error)
+    const own = isMillraceError(error, 'OFFSET_OUT_OF_RANGE') ? findIn(targets, error.details) : undefined
+    if (own !== undefined) {
+      this.#report([own], error)
       for (const target of targets) this.forget(target)
       return
     }
     if (isPassing(error)) {
-      for (const { topic } of targets) this.#stale.add(topic)
       this.#report(targets, error)
       return
     }
@@ -187,10 +186,12 @@ export class FetchAhead {
       this.#stale.add(target.topic)
       const sinceMs = this.#failingSince.get(target) ?? nowMs
       this.#failingSince.set(target, sinceMs)
-      if (nowMs - sinceMs >= this.#patienceMs) this.#failed([target], error)
     }
+    const isOver = (target: FetchTarget) => nowMs - (this.#failingSince.get(target) as number) >= this.#patienceMs
+    this.#failed(targets.filter(isOver), error)
+    const others = targets.filter(target => !isOver(target))
     setTimeout(() => {
-      for (const target of targets) this.forget(target)
+      for (const target of others) this.forget(target)
     }, RETRY_MS).unref()
   }
 }

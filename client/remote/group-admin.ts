@@ -12,7 +12,7 @@ import type {
   OffsetChange,
   ResetOptions,
 } from '../group-types.ts'
-import { type Cluster, OFFSET_OF } from './cluster.ts'
+import { type Cluster, OFFSET_OF, offsetAt } from './cluster.ts'
 import { coordinatorOf } from './coordinator.ts'
 import { kafkaCodeIn, remotely, toMillraceError } from './errors.ts'
 
@@ -180,9 +180,10 @@ export class RemoteGroupAdmin {
 
   /** @throws GROUP_SUBSCRIBED_TO_TOPIC, GROUP_ID_NOT_FOUND */
   async deleteOffsets(groupId: string, partitions: readonly TopicPartition[]): Promise<void> {
-    const byTopic = new Map<string, number[]>()
-    for (const { topic, partition } of partitions) byTopic.set(topic, [...(byTopic.get(topic) ?? []), partition])
-    const topics = [...byTopic].map(([name, partitionIndexes]) => ({ name, partitionIndexes }))
+    const topics = [...Map.groupBy(partitions, ({ topic }) => topic)].map(([name, own]) => ({
+      name,
+      partitionIndexes: own.map(({ partition }) => partition),
+    }))
     await remotely(this.#client.deleteConsumerGroupOffsets({ groupId, topics }), { groupId })
   }
 
@@ -195,7 +196,7 @@ export class RemoteGroupAdmin {
     const wanted = partitions ?? (await this.#partitionsOf(topics ?? committedTopics))
     const bounds = await this.#bounds(wanted)
     const times =
-      typeof to === 'object' && 'timestamp' in to ? await this.#offsetsOf(wanted, BigInt(to.timestamp)) : undefined
+      typeof to === 'object' && 'timestamp' in to ? await this.#offsetsOf(wanted, offsetAt(to.timestamp)) : undefined
     const changes = bounds.map(each => {
       const from = committed.get(textOf(each))?.offset ?? null
       const { topic, partition } = each

@@ -2,7 +2,7 @@
 import { isMillraceError, MillraceError } from '../../engine/base/errors.ts'
 import type { PortableLookup } from '../connection-types.ts'
 import type { ConsumedRecord } from '../record.ts'
-import { type Cluster, type Fetched, OFFSET_OF } from './cluster.ts'
+import { type Cluster, type Fetched, OFFSET_OF, offsetAt } from './cluster.ts'
 
 /** A look-up wants one record, and gets its batch. */
 const LIMITS = { maxBytes: 1, maxWaitMs: 0, isCommitted: false }
@@ -49,7 +49,7 @@ export class RemoteLookup implements PortableLookup {
 
   /** @throws UNKNOWN_TOPIC_OR_PARTITION */
   async byTimestamp(partition: number, timestamp: number): Promise<ConsumedRecord | undefined> {
-    const found = (await this.#cluster.offsets(this.topic, [partition], BigInt(timestamp))).get(partition)
+    const found = (await this.#cluster.offsets(this.topic, [partition], offsetAt(timestamp))).get(partition)
     return found === undefined || found.offset < 0 ? undefined : this.byOffset(partition, found.offset)
   }
 

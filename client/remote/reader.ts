@@ -6,7 +6,7 @@ import { checkReaderOptions } from '../reader-options.ts'
 import type { ConsumedRecord } from '../record.ts'
 import type { ReaderOptions, ReadFrom } from '../types.ts'
 import type { RemoteBatch } from './batch.ts'
-import { type Cluster, OFFSET_OF } from './cluster.ts'
+import { type Cluster, OFFSET_OF, offsetAt } from './cluster.ts'
 import { FetchAhead } from './fetch-ahead.ts'
 import { RemoteTrack } from './track.ts'
 
@@ -109,7 +109,7 @@ export class RemoteReader implements PortableReader {
     if (typeof from === 'object' && 'offset' in from) {
       return new Map(partitions.map(partition => [partition, whole('from', from.offset, 0, Number.MAX_SAFE_INTEGER)]))
     }
-    const timestamp = from === 'earliest' || from === 'latest' ? OFFSET_OF[from] : BigInt(from.timestamp)
+    const timestamp = from === 'earliest' || from === 'latest' ? OFFSET_OF[from] : offsetAt(from.timestamp)
     const found = await cluster.offsets(this.#options.topic, partitions, timestamp)
     return new Map([...found].map(([partition, { offset }]) => [partition, offset]))
   }

@@ -226,6 +226,7 @@ overEachTransport(subject => {
         admin.resetOffsets(groupId, { to: to as never, dryRun }).then(list => list.map(change => change.to))
       expect(await reset('beginning', true)).toEqual([0, 0])
       expect(await reset({ timestamp: 5_000 })).toEqual([5, 0])
+      expect(await reset({ timestamp: -1 }, true)).toEqual([0, 0])
       expect(await reset({ shift: 2 })).toEqual([7, 2])
       expect(await reset({ offset: 30 })).toEqual([10, 10])
       expect(await reset('end')).toEqual([10, 10])

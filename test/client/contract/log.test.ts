@@ -198,6 +198,7 @@ overEachTransport(subject => {
       expect(await read({ partitions: [1] })).toEqual(['v20', 'v21', 'v22', 'v23', 'v24'])
       expect(await read({ partitions: [0], from: { offset: 7 } })).toEqual(['v7', 'v8', 'v9'])
       expect(await read({ partitions: [0], from: { offset: 3 }, to: { offset: 5 } })).toEqual(['v3', 'v4'])
+      expect(await read({ from: { timestamp: -1 } })).toEqual(await read({}))
       expect(await read({ from: { timestamp: 8_500 } })).toEqual(['v20', 'v21', 'v22', 'v23', 'v24', 'v9'])
       expect(await read({ from: 'latest' })).toEqual([])
       await expect(read({ partitions: [0], from: { offset: 11 }, to: { offset: 12 } })).rejects.toMatchObject({
@@ -245,6 +246,7 @@ overEachTransport(subject => {
       expect(text((await lookup.byOffset(0, 4))?.value)).toBe('v4')
       expect(await lookup.byOffset(0, 10)).toBeUndefined()
       await expect((async () => lookup.byOffset(0, 11))()).rejects.toMatchObject({ code: 'OFFSET_OUT_OF_RANGE' })
+      expect(await lookup.byTimestamp(0, -2)).toMatchObject({ offset: 0 })
       expect(await lookup.byTimestamp(0, 4_001)).toMatchObject({ offset: 5, timestamp: 5_000 })
       expect(await lookup.byTimestamp(0, 9_001)).toBeUndefined()
       expect([await lookup.earliest(0), await lookup.latest(0)]).toEqual([0, 10])
