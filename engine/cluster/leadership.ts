@@ -142,7 +142,7 @@ export class Leadership {
     const follower = this.#followers.get(brokerId)
     if (follower === undefined) return 'not-a-replica'
     if (brokerEpoch !== registeredEpoch) {
-      // A process of before, or one that the store does not know any more: neither may hold the watermark up or be counted on.
+      // A process of before, or one that the store does not know any more: it moves nothing, and is not let in.
       follower.brokerEpoch = undefined
       return 'stale-broker'
     }
@@ -195,7 +195,10 @@ export class Leadership {
    */
   refused(proposal: IsrProposal, isr: Isr): void {
     if (isr.version > proposal.basedOn) this.stored(isr)
-    else if (proposal === this.#proposal) this.#proposal = undefined
+    else if (proposal === this.#proposal) {
+      this.#proposal = undefined
+      this.#advance() // who was to come held the watermark
+    }
   }
 
   /** @param endOffset behind the last record */
