@@ -18,6 +18,8 @@ const POINTS: readonly Failpoint[] = [
   'compaction-before-index',
   'delete-before-unlink',
 ]
+/** At which pass of the first life; every second life ends at pass 1. */
+const PASSES = process.env['MILLRACE_FAULTS'] === 'all' ? [1, 2, 5] : [5]
 const TOPIC = 'keyed'
 const KEYS = 50
 
@@ -45,7 +47,7 @@ async function newest(engine: Millrace): Promise<Map<string, number>> {
 }
 
 describe('kill -9 during compaction', () => {
-  test.for(POINTS.flatMap(point => [1, 2, 5].map(pass => [point, pass] as const)))(
+  test.for(POINTS.flatMap(point => PASSES.map(pass => [point, pass] as const)))(
     '%s, pass %i',
     { timeout: 90_000 },
     async ([point, pass]) => {
