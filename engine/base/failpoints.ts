@@ -36,6 +36,7 @@ export const FAILPOINTS = [
   'compaction-after-swap',
   'compaction-within-swap', // some of the replaced segments are set aside
   'compaction-before-index',
+  'compaction-before-sweep', // what was replaced is set aside, and to be deleted
   'adopt-before-store',
   'adopt-after-store',
   'share-before-put',

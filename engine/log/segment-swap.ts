@@ -92,6 +92,7 @@ function setAside(directory: string, baseOffset: number, suffix: 'log' | 'index'
 
 /** Deletes what was replaced, and what was made and not used: swaps of these base offsets that the writer refused. */
 export function sweepSwap(directory: string, refused: readonly number[]): void {
+  failpoint('compaction-before-sweep')
   for (const baseOffset of refused) removeFile(join(directory, segmentFileName(baseOffset, 'log') + SWAP_SUFFIX))
   syncDirectory(directory)
   for (const name of listDirectory(directory)) if (name.endsWith(DELETED_SUFFIX)) removeFile(join(directory, name))

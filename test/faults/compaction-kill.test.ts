@@ -16,17 +16,17 @@ const POINTS: readonly Failpoint[] = [
   'compaction-after-swap',
   'compaction-within-swap',
   'compaction-before-index',
-  'delete-before-unlink',
+  'compaction-before-sweep',
 ]
 /** At which pass of the first life; every second life ends at pass 1. */
 const PASSES = process.env['MILLRACE_FAULTS'] === 'all' ? [1, 2, 5] : [5]
 const TOPIC = 'keyed'
 const KEYS = 50
 
-/** Runs the program until it dies or is done; returns how many records were acknowledged. */
+/** Runs the program until a failpoint ends it; returns how many records were acknowledged. */
 async function crash(plan: CompactingPlan, failpoints: string): Promise<number> {
   const child = new Child('compacting.ts', plan, { failpoints })
-  await child.ended
+  expect((await child.ended).signal, child.output).toBe('SIGKILL')
   const acked = child.lines.map(line => /^acked (\d+)$/.exec(line)?.[1]).filter(number => number !== undefined)
   expect(acked.length, child.output).toBeGreaterThan(0)
   return Number(acked.at(-1))

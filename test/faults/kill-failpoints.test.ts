@@ -56,6 +56,7 @@ const ELSEWHERE: readonly Failpoint[] = [
   'compaction-after-swap',
   'compaction-within-swap',
   'compaction-before-index',
+  'compaction-before-sweep',
   'adopt-before-store',
   'adopt-after-store',
   'share-before-put',
