@@ -168,6 +168,18 @@ export const ERRORS = {
     true,
     56,
   ),
+  METADATA_STORE_UNAVAILABLE: spec(
+    'The metadata store of the cluster did not answer in time; nothing was changed.',
+    'Try again. If it stays, see whether etcd runs and can be reached, or whether the process that the details name is stopped.',
+    true,
+    7,
+  ),
+  LEASE_LOST: spec(
+    'The lease is over; nothing was written.',
+    'Take a new lease. What rested on the old one is gone.',
+    false,
+    -1,
+  ),
   IO_ERROR: spec('The operating system failed a file operation.', 'See the cause for its error code.', false, 56),
   FLUSH_FAILED: spec(
     'A flush failed, so nothing above the flushed offset is trusted.',

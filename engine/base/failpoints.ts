@@ -8,6 +8,7 @@ import { MillraceError } from './errors.ts'
 import { invariant } from './invariant.ts'
 
 export const FAILPOINTS = [
+  'metadata-before-commit',
   'append-before-copy',
   'append-torn-copy', // half of the batch is in the mapping
   'append-before-publish',

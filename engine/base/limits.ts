@@ -74,6 +74,12 @@ export const OFFSET_METADATA_BYTES_MAX = 4096
 /** Writes that wait for the disk; a caller that does not await its commits is refused beyond this. */
 export const PENDING_WRITES_MAX = 262_144
 
+/** Revisions of the shared metadata whose changes are kept for those who watch; who is further behind lists anew. */
+export const CHANGES_KEPT = 10_000
+
+/** Revisions that are looked up at once. */
+export const REVISION_CHANGES_MAX = 256
+
 /** Longest key that LMDB takes with pages of 4096 bytes. */
 export const KEY_BYTES_MAX = 1978
 

@@ -73,6 +73,8 @@ const openings = new Map<string, Opening>()
 export class Environment implements TableHost {
   readonly directory: string
   readonly readOnly: boolean
+  /** Others write to it too, one at a time. */
+  readonly #shared: boolean
   readonly #root: RootDatabase<string, Buffer>
   readonly #queue: WriteQueue
   readonly #room: FileRoom
@@ -84,24 +86,35 @@ export class Environment implements TableHost {
   #closed = false
   #closing: Promise<void> | undefined
 
-  private constructor(directory: string, readOnly: boolean, root: RootDatabase<string, Buffer>, identity: string) {
+  private constructor(
+    directory: string,
+    { readOnly, shared }: { readOnly: boolean; shared: boolean },
+    root: RootDatabase<string, Buffer>,
+    identity: string,
+  ) {
     this.directory = directory
     this.readOnly = readOnly
+    this.#shared = shared
     this.#root = root
     this.#room = new FileRoom(join(directory, STORE_FOLDER, 'data.mdb'), () => pagesInUse(root))
     this.#queue = new WriteQueue(root, this.#room, error => storeError(error, directory))
     this.#identity = identity
   }
 
-  /** Opens the environment; with `readOnly` it has to exist, else it is created when there is none. */
-  static open(directory: string, readOnly: boolean): Environment {
+  /**
+   * Opens the environment; with `readOnly` it has to exist, else it is created when there is none.
+   * @param shared other openings write to it too, in this process or another: the caller holds a lock of its own that excludes
+   *   them while it opens and during each `transact`, and writes in no other way. So LMDB's own lock, which would stop a thread, is
+   *   always free.
+   */
+  static open(directory: string, readOnly: boolean, shared = false): Environment {
     const folder = join(directory, STORE_FOLDER)
     const path = join(folder, 'data.mdb')
     if (readOnly) {
       if (checkDataFile(path, true) === 'absent') throw new MillraceError('DIRECTORY_NOT_FOUND', { directory })
     } else {
       makeFolder(directory, folder)
-      if (checkDataFile(path, false) === 'absent') requireRoom(folder)
+      if (checkDataFile(path, shared) === 'absent') requireRoom(folder)
     }
     makeLockFile(folder, readOnly)
     if (!readOnly) for (const file of [path, join(folder, 'lock.mdb')]) requireWritable(file)
@@ -112,7 +125,7 @@ export class Environment implements TableHost {
     const opening = openings.get(identity)
     if (opening === undefined) openings.set(identity, { count: 1, writable: !readOnly })
     else opening.count++
-    return new Environment(directory, readOnly, root, identity)
+    return new Environment(directory, { readOnly, shared }, root, identity)
   }
 
   get inTransaction(): boolean {
@@ -135,7 +148,7 @@ export class Environment implements TableHost {
   read<T>(read: () => T): T {
     return this.#guard(() => {
       // A reader renews its snapshot once per turn of the event loop; beside a live owner that is too old.
-      if (this.readOnly) this.#root.resetReadTxn()
+      if (this.readOnly || (this.#shared && !this.#inTransaction)) this.#root.resetReadTxn()
       return read()
     })
   }
@@ -193,6 +206,7 @@ export class Environment implements TableHost {
       this.#notedWrites = 0
       this.#notedBytes = 0
       let taken = 0
+      if (this.#shared) this.#room.forget()
       try {
         return this.#root.transactionSync(() => {
           const result = work()

@@ -72,6 +72,11 @@ export class FileRoom {
     this.#underWayBytes -= takenBytes
   }
 
+  /** What was found may have been used by somebody else. */
+  forget(): void {
+    this.#leftBytes = 0
+  }
+
   #look(): void {
     const { lastPage, pageBytes } = this.#pagesInUse()
     this.#usedPages = lastPage + 1

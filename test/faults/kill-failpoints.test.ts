@@ -45,6 +45,7 @@ const CASES: readonly KillCase[] = [
  * jobs are in queue-kill.test.ts.
  */
 const ELSEWHERE: readonly Failpoint[] = [
+  'metadata-before-commit',
   'truncation-before-drop',
   'truncation-within-drop',
   'truncation-before-cut',
