@@ -51,14 +51,15 @@ function beginEpoch(
  * After a failed flush: every segment that was not flushed is written into a new file, as far as it is kept. What lies
  * above is gone: it was never acknowledged as durable.
  */
-function repair({ directory, keepOffset, flushedOffset, segments, request }: RepairItem): RecoveryResult {
+function repair({ directory, keepOffset, flushedOffset, segments, request, newEpoch }: RepairItem): RecoveryResult {
   for (const segment of segments) {
     if (segment.nextOffset <= flushedOffset && segment !== segments.at(-1)) continue
     const { baseOffset } = segment
     if (baseOffset > keepOffset) removeSegmentFiles(directory, baseOffset)
     else rewriteSegment({ directory, baseOffset, keepBytes: positionOf(directory, segment, keepOffset) })
   }
-  return beginEpoch(directory, recoverPartition(request))
+  const result = recoverPartition(request)
+  return newEpoch ? beginEpoch(directory, result) : result
 }
 
 /** Where the batches below `offset` end. Only bytes that were flushed are touched, and the header behind them. */

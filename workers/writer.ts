@@ -324,6 +324,9 @@ class WriterLoop {
         return this.#host(mail.slot).log.producers.entries()
       case 'begin-epoch':
         return this.#host(mail.slot).log.beginEpoch(mail.leaderEpoch)
+      case 'replicate':
+        for (const slot of mail.slots) this.#hosts.get(slot)?.replicate()
+        return
       case 'remove-below-start':
         return this.#removeBelowStart(mail.slot)
       case 'detach':
@@ -334,6 +337,7 @@ class WriterLoop {
         this.#settle = mail.reply
         for (const producer of this.#producerList) this.#takeRequestsOf(producer, CHANNEL_CAPACITY) // all that are there
         this.#isRefusing = true
+        for (const host of this.#hosts.values()) host.refuseUnacknowledged('NOT_LEADER_OR_FOLLOWER')
         return LATER
       case 'abandon':
         throw new MillraceError('WRITER_CRASHED', { service: mail.service })
@@ -360,7 +364,7 @@ class WriterLoop {
     const own = { entries: this.#entries, services: this.#services, files: this.#files, clock: this.#clock }
     const shared = { control, table: segments, ...own, producerIdExpirationMs: this.#producerIdExpirationMs }
     try {
-      this.#hosts.set(state.slot, new PartitionHost(new PartitionLog(state, shared)))
+      this.#hosts.set(state.slot, new PartitionHost(new PartitionLog(state, shared), this.#memory))
       return undefined
     } catch (error) {
       if (error instanceof MillraceError) return toErrorData(error)
@@ -435,6 +439,7 @@ class WriterLoop {
     for (const [slot, { reply, cut }] of this.#detaching) {
       const host = this.#host(slot)
       host.refuseWaiting(this.#failureOf(slot) ?? 'UNKNOWN_TOPIC_OR_PARTITION')
+      host.refuseUnacknowledged('NOT_LEADER_OR_FOLLOWER')
       if (!host.idle) continue
       this.#detaching.delete(slot)
       const described = this.#close(slot, cut)

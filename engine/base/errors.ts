@@ -168,6 +168,24 @@ export const ERRORS = {
     true,
     56,
   ),
+  NOT_LEADER_OR_FOLLOWER: spec(
+    'This broker does not lead the partition, or cannot be sure that it still does.',
+    'Ask for the metadata again and go to the leader that it names; a record that was sent may have been written.',
+    true,
+    6,
+  ),
+  NOT_ENOUGH_REPLICAS: spec(
+    'Fewer replicas are in sync than min.insync.replicas asks for; nothing was written.',
+    'Try again once brokers are back, or lower min.insync.replicas.',
+    true,
+    19,
+  ),
+  NOT_ENOUGH_REPLICAS_AFTER_APPEND: spec(
+    'The record was written to fewer replicas than min.insync.replicas asks for.',
+    'Send it again: an idempotent producer writes it once.',
+    true,
+    20,
+  ),
   METADATA_STORE_UNAVAILABLE: spec(
     'The metadata store of the cluster did not answer in time; nothing was changed.',
     'Try again. If it stays, see whether etcd runs and can be reached, or whether the process that the details name is stopped.',

@@ -24,8 +24,8 @@ export class Arrivals {
   }
 
   /**
-   * Calls `listener` after the high watermark of a partition has moved beyond `offset`, and when the partition goes: once or more often, also for
-   * nothing. Balance with `unwatch`.
+   * Calls `listener` after the high watermark of a partition, or its log end, has moved beyond `offset`, and when the partition goes:
+   * once or more often, also for nothing. Balance with `unwatch`.
    */
   watch({ slot }: PartitionLocation, offset: number, listener: () => void): void {
     let watched = this.#bySlot.get(slot)
@@ -35,7 +35,7 @@ export class Arrivals {
     }
     watched.listeners.add(listener)
     if (!watched.isWaiting) void this.#wait(slot, watched, offset)
-    else if (this.#memory.control.get(slot, SLOT.highWatermark) > offset) queueMicrotask(listener)
+    else if (this.#memory.control.get(slot, SLOT.logEndOffset) > offset) queueMicrotask(listener)
   }
 
   unwatch({ slot }: PartitionLocation, listener: () => void): void {
@@ -46,11 +46,15 @@ export class Arrivals {
 
   async #wait(slot: number, watched: Watched, offset: number): Promise<void> {
     const { control } = this.#memory
-    let beyond = offset
+    let shown = offset
+    let end = offset
+    const hasMoved = (): boolean =>
+      control.get(slot, SLOT.highWatermark) > shown || control.get(slot, SLOT.logEndOffset) > end
     watched.isWaiting = true
     do {
-      await this.#memory.waitForReaders(slot, () => control.get(slot, SLOT.highWatermark) > beyond, WAIT_MS)
-      beyond = control.get(slot, SLOT.highWatermark)
+      await this.#memory.waitForReaders(slot, hasMoved, WAIT_MS)
+      shown = control.get(slot, SLOT.highWatermark)
+      end = control.get(slot, SLOT.logEndOffset)
       for (const listener of [...watched.listeners]) listener()
     } while (watched.listeners.size > 0 && !this.#memory.closed)
     watched.isWaiting = false

@@ -4,6 +4,7 @@
  * readers talk to the writers and the mapped files themselves.
  */
 import { EventEmitter } from 'node:events'
+import type { TopicId } from '../base/brands.ts'
 import { fromErrorData, isMillraceError, MillraceError } from '../base/errors.ts'
 import { failpoint } from '../base/failpoints.ts'
 import { checkTopicName } from '../format/file-names.ts'
@@ -32,6 +33,7 @@ import { type HostedPartition, Partitions, type PartitionToOpen } from './partit
 import { ProducerIds } from './producer-ids.ts'
 import { Producers } from './producers.ts'
 import { demandNoQueue, restoreQueues } from './queue-floors.ts'
+import { Replicas } from './replicas.ts'
 import { type ServiceName, Threads } from './threads.ts'
 import type { ClientTopic } from './topic-metadata.ts'
 import { epochEnd, logEnd, type TruncationTarget, truncationOffset } from './truncation-target.ts'
@@ -43,6 +45,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
   readonly memory: EngineMemory
   readonly store: Store
   readonly producers: Producers
+  readonly replicas: Replicas
   /** Called when a partition was brought up again: its log may have been cut to this end. */
   readonly logEndListeners = new Set<(partition: HostedPartition, logEndOffset: number) => void>()
   readonly #lock: DirectoryLock
@@ -75,7 +78,8 @@ export class Broker extends EventEmitter<BrokerEvents> {
       serviceCrashed: (service, error) => this.#serviceCrashed(service, error),
     })
     this.producers = new Producers(this.#threads)
-    this.#partitions = new Partitions(directory, this.memory, this.#threads, {
+    this.replicas = new Replicas(this.memory, this.#threads)
+    this.#partitions = new Partitions(directory, options.replicas, this.memory, this.#threads, {
       recovered: (partition, reports, logEndOffset) => this.#recovered(partition, reports, logEndOffset),
       failed: (partition, error) => {
         this.#sound = false
@@ -159,12 +163,13 @@ export class Broker extends EventEmitter<BrokerEvents> {
     topic: string,
     partitions: number,
     config: Readonly<Record<string, string | number | boolean>>,
+    topicId?: TopicId,
   ): Promise<string> {
     return this.#administer(async () => {
       checkTopicName(topic)
       const checked = checkTopicConfigs(config)
       await this.#withdraw(topic) // left over when an earlier creation or deletion could not be finished
-      const created = this.store.topics.create(topic, partitions, checked)
+      const created = this.store.topics.create(topic, partitions, checked, topicId)
       try {
         this.#listAll(await this.#bringUp({ topic, ...created }, 0))
       } catch (error) {
@@ -474,7 +479,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
       const partition = this.#partitions.bySlot(described.slot)
       if (partition === undefined || partition.slotGeneration !== described.slotGeneration) continue
       this.#sound &&= described.flushedOffset === described.logEndOffset
-      entries.push(closingEntry(partition, described))
+      entries.push(closingEntry(this.memory.control, partition, described))
     }
     await this.store.checkpoints.put(entries)
     if (this.#sound) await this.store.markCleanShutdown({ bootId: bootId(), atMs: Date.now() })

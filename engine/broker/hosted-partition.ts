@@ -16,6 +16,8 @@ export interface HostedPartition extends PartitionLocation {
   epochs: readonly EpochEntry[]
   /** The log is to be cut here, before anything else is done with it. */
   truncateTo: number | undefined
+  /** One of a cluster: its leader epochs are the cluster's. */
+  readonly isReplica: boolean
   /** Why it could not be brought up. */
   failure: MillraceError | undefined
 }

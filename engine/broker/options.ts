@@ -20,6 +20,8 @@ export interface EngineOptions {
   readonly producerIdExpirationMs?: number
   /** How often recovery points are stored. Default 5,000. */
   readonly checkpointMs?: number
+  /** Its partitions are replicas of a cluster, which says what they do. Default false. */
+  readonly replicas?: boolean
   /** Longest wait for an answer of an engine thread before TIMED_OUT, default 30,000. */
   readonly requestTimeoutMs?: number
 }
@@ -41,6 +43,7 @@ export function resolveOptions(options: EngineOptions): ResolvedOptions {
       1,
       0x7fff_ffff,
     ),
+    replicas: options.replicas ?? false,
     checkpointMs: whole('checkpointMs', options.checkpointMs ?? 5_000, 10, 0x7fff_ffff),
     requestTimeoutMs: whole('requestTimeoutMs', options.requestTimeoutMs ?? 30_000, 10, 0x7fff_ffff),
   }

@@ -14,9 +14,14 @@ export function checkpointEntry(control: ControlBlock, partition: HostedPartitio
 }
 
 /** The partition as its writer left it at a clean close, with its segments if everything was flushed. */
-export function closingEntry(partition: HostedPartition, described: DetachedPartition): CheckpointEntry {
+export function closingEntry(
+  control: ControlBlock,
+  partition: HostedPartition,
+  described: DetachedPartition,
+): CheckpointEntry {
   const { segments, logStartOffset, logEndOffset, flushedOffset, leaderEpoch } = described
-  const offsets = { recoveryPoint: flushedOffset, logStartOffset, highWatermark: logEndOffset, leaderEpoch }
+  const highWatermark = partition.isReplica ? control.get(partition.slot, SLOT.highWatermark) : logEndOffset
+  const offsets = { recoveryPoint: flushedOffset, logStartOffset, highWatermark, leaderEpoch }
   const left = flushedOffset === logEndOffset ? { ...producersOf(described), segments } : {}
   const checkpoint = { ...offsets, ...cleanedOf(partition), ...left }
   return { topicId: partition.topicId, partition: partition.partition, checkpoint }
@@ -60,14 +65,14 @@ export function recoverItem(
   clean: boolean,
   keepsViews = false,
 ): RecoverItem {
-  const { truncateTo } = partition
+  const { truncateTo, isReplica } = partition
   const lastEpoch = checkpoint?.leaderEpoch ?? -1
   if (truncateTo === undefined) {
     const request = recoveryRequest(partition, checkpoint, clean)
-    return { request, newEpoch: !clean || checkpoint === undefined, lastEpoch }
+    return { request, newEpoch: !isReplica && (!clean || checkpoint === undefined), lastEpoch }
   }
   const request = recoveryRequest(partition, checkpoint && toBeCut(checkpoint, truncateTo), false)
-  return { request, newEpoch: true, lastEpoch, truncation: { offset: truncateTo, keepsViews } }
+  return { request, newEpoch: !isReplica, lastEpoch, truncation: { offset: truncateTo, keepsViews } }
 }
 
 export function recoveryRequest(

@@ -28,6 +28,7 @@ import type { CheckpointEntry, PartitionCheckpoint } from '../store/checkpoints.
 import type { HostedPartition } from './hosted-partition.ts'
 import { Mending, mayPass } from './mending.ts'
 import { checkpointEntry, checkpointOf, recoverItem, recoveryRequest, served } from './partition-facts.ts'
+import { Replicas } from './replicas.ts'
 import type { Threads } from './threads.ts'
 import type { WorkerLoop } from './worker-loop.ts'
 
@@ -64,6 +65,7 @@ const QUICK_BATCH = 1_024
 
 export class Partitions {
   readonly #directory: string
+  readonly #areReplicas: boolean
   readonly #memory: EngineMemory
   readonly #threads: Threads
   readonly #events: PartitionEvents
@@ -72,8 +74,15 @@ export class Partitions {
   #unusedSlot = 0
   readonly #mending = new Mending()
 
-  constructor(directory: string, memory: EngineMemory, threads: Threads, events: PartitionEvents) {
+  constructor(
+    directory: string,
+    areReplicas: boolean,
+    memory: EngineMemory,
+    threads: Threads,
+    events: PartitionEvents,
+  ) {
     this.#directory = directory
+    this.#areReplicas = areReplicas
     this.#memory = memory
     this.#threads = threads
     this.#events = events
@@ -132,6 +141,7 @@ export class Partitions {
     }
     const { control } = this.#memory
     control.clear(slot)
+    if (this.#areReplicas) Replicas.prepare(control, slot, item.checkpoint?.highWatermark ?? 0)
     this.#memory.setIdentity(slot, item.topicId, item.partition)
     const hosted: HostedPartition = {
       topic: item.topic,
@@ -144,6 +154,7 @@ export class Partitions {
       config: item.config,
       cleanedOffset: item.checkpoint?.cleanedOffset ?? 0,
       epochs: [],
+      isReplica: this.#areReplicas,
       truncateTo: item.checkpoint?.truncateTo,
       failure: undefined,
     }
@@ -302,7 +313,8 @@ export class Partitions {
     const { flushedOffset, logEndOffset, logStartOffset, segments } = described
     const keepOffset = partition.config.durable ? flushedOffset : logEndOffset
     const request = { ...recoveryRequest(partition, undefined, false), recoveryPoint: flushedOffset, logStartOffset }
-    const item = { directory: partition.directory, keepOffset, flushedOffset, segments, request }
+    const newEpoch = !partition.isReplica
+    const item = { directory: partition.directory, keepOffset, flushedOffset, segments, request, newEpoch }
     const attempt = async (): Promise<void> => {
       this.#serve([partition])
       try {
@@ -354,7 +366,10 @@ export class Partitions {
   /** The log is cut and durable. That must be known before it takes another record, or a crash would cut that as well. */
   async #forgetTruncation(partition: HostedPartition, { logEndOffset }: RecoveryResult): Promise<void> {
     const { slot, truncateTo } = partition
-    for (const word of [SLOT.flushedOffset, SLOT.highWatermark]) this.#memory.control.set(slot, word, logEndOffset)
+    const { control } = this.#memory
+    const committedOffset = partition.isReplica ? control.get(slot, SLOT.committedOffset) : logEndOffset
+    control.set(slot, SLOT.flushedOffset, logEndOffset)
+    control.set(slot, SLOT.highWatermark, Math.min(committedOffset, logEndOffset))
     partition.truncateTo = undefined // at once, or a checkpoint that is stored meanwhile would have it again
     try {
       await this.#events.truncating(this.checkpoint(partition))

@@ -27,6 +27,8 @@ export interface RepairItem {
   /** As they were published when the partition stopped. */
   readonly segments: readonly SegmentInfo[]
   readonly request: RecoveryRequest
+  /** What goes on there does so under a new leader epoch. */
+  readonly newEpoch: boolean
 }
 
 export type JobRequest =

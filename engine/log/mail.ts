@@ -66,6 +66,8 @@ export type Mail = Asked &
     | { readonly kind: 'producers'; readonly slot: number }
     /** Append under this leader epoch from now on. Answers where it begins. */
     | { readonly kind: 'begin-epoch'; readonly slot: number; readonly leaderEpoch: number }
+    /** The role of a replica, or what the brokers have agreed on, has changed: see the control block. */
+    | { readonly kind: 'replicate'; readonly slots: readonly number[] }
     /** Service: carry out what writer `writer` still ordered before it died, then serve its successor's ring. */
     | {
         readonly kind: 'rings'

@@ -9,6 +9,7 @@ import { type ErrorCode, MillraceError, toErrorData } from '../base/errors.ts'
 import { RecordCursor } from '../format/record.ts'
 import {
   BATCH,
+  baseOffsetOf,
   batchBytes,
   checkBatch,
   isControlBatch,
@@ -17,6 +18,8 @@ import {
 } from '../format/record-batch.ts'
 import type { Region } from '../format/region.ts'
 import { COMPLETION, REQUEST_FLAG, statusOf, type WriterEnd } from '../memory/append-channel.ts'
+import { type ControlBlock, ROLE, SLOT } from '../memory/control-block.ts'
+import { bootTimeMs } from '../memory/libc.ts'
 import type { SlabArena } from '../memory/slab-arena.ts'
 import type { WakeCell } from '../memory/wake-cell.ts'
 import type { PartitionLog } from './partition-log.ts'
@@ -40,6 +43,12 @@ interface WaitingRequest {
   readonly at: number
   readonly bytes: number
   readonly flags: number
+}
+
+/** Of the engine's memory: where the broker's thread says what a replica may do. */
+export interface HostMemory {
+  readonly control: ControlBlock
+  readonly leaseEndMs: number
 }
 
 interface Unacknowledged {
@@ -78,9 +87,15 @@ export class PartitionHost {
   failure: ErrorCode | undefined
   readonly #waiting: WaitingRequest[] = []
   readonly #unacknowledged: Unacknowledged[] = []
+  readonly #memory: HostMemory
 
-  constructor(log: PartitionLog) {
+  constructor(log: PartitionLog, memory: HostMemory) {
     this.log = log
+    this.#memory = memory
+  }
+
+  get role(): number {
+    return this.#memory.control.get(this.log.slot, SLOT.role)
   }
 
   get idle(): boolean {
@@ -106,11 +121,15 @@ export class PartitionHost {
       this.#waiting.push({ producer, id, firstSlab, slabCount, at, bytes, flags })
       return undefined
     }
+    if ((flags & REQUEST_FLAG.replica) !== 0)
+      return this.#replicate({ producer, id, firstSlab, slabCount, at, bytes, flags })
     const { arena } = producer
+    const { role } = this
     let baseOffset = -1
     let endOffset = -1
     try {
       if (this.failure !== undefined) throw new MillraceError(this.failure)
+      if (role !== ROLE.alone) this.#demandLeader(role, flags)
       if ((flags & REQUEST_FLAG.checkCrc) !== 0) this.#check(arena, at, bytes)
       if (hasProducer(arena.region.view, at)) baseOffset = this.#repeated(arena.region, at)
       if (baseOffset === -1) {
@@ -127,15 +146,81 @@ export class PartitionHost {
       return this.#refuse(producer, id, error)
     }
     freeSlabs(producer, firstSlab, slabCount, flags)
-    this.#appended(producer, id, baseOffset, endOffset)
+    const isEnough = role === ROLE.leader && (flags & REQUEST_FLAG.leaderOnly) !== 0
+    this.#appended({ producer, id, baseOffset, endOffset }, isEnough)
     return undefined
   }
 
-  /** The request's records are in the log. They are acknowledged once the high watermark covers them. */
-  #appended(producer: AttachedProducer, id: number, baseOffset: number, endOffset: number): void {
-    if (this.log.config.durable && (endOffset > this.log.highWatermark || this.#unacknowledged.length > 0)) {
-      this.#unacknowledged.push({ producer, id, baseOffset, endOffset })
-    } else complete(producer, id, 0, baseOffset)
+  /**
+   * The request's records are in the log. They are acknowledged once the high watermark covers them.
+   * @param isEnough that they are
+   */
+  #appended(item: Unacknowledged, isEnough: boolean): void {
+    if (
+      !isEnough &&
+      this.#waitsForWatermark &&
+      (item.endOffset > this.log.highWatermark || this.#unacknowledged.length > 0)
+    )
+      this.#unacknowledged.push(item)
+    else this.#answer(item, this.#acknowledgement(isEnough))
+  }
+
+  get #waitsForWatermark(): boolean {
+    return this.log.config.durable || this.role !== ROLE.alone
+  }
+
+  /** What a record that the high watermark covers is answered with. A leader has to be sure that nobody else leads by now. */
+  #acknowledgement(isLeaderOnly: boolean): ErrorCode | undefined {
+    const { role } = this
+    if (role === ROLE.alone) return undefined
+    if (role !== ROLE.leader || bootTimeMs() >= this.#memory.leaseEndMs) return 'NOT_LEADER_OR_FOLLOWER'
+    return !isLeaderOnly && this.#isShort ? 'NOT_ENOUGH_REPLICAS_AFTER_APPEND' : undefined
+  }
+
+  #answer({ producer, id, baseOffset }: Unacknowledged, code: ErrorCode | undefined): void {
+    if (code === undefined) complete(producer, id, 0, baseOffset)
+    else complete(producer, id, statusOf(code), -1)
+  }
+
+  get #isShort(): boolean {
+    return this.#memory.control.get(this.log.slot, SLOT.tooFewInSync) === 1
+  }
+
+  /** @throws NOT_LEADER_OR_FOLLOWER, NOT_ENOUGH_REPLICAS */
+  #demandLeader(role: number, flags: number): void {
+    if (role !== ROLE.leader || bootTimeMs() >= this.#memory.leaseEndMs)
+      throw new MillraceError('NOT_LEADER_OR_FOLLOWER')
+    if ((flags & REQUEST_FLAG.leaderOnly) === 0 && this.#isShort) throw new MillraceError('NOT_ENOUGH_REPLICAS')
+  }
+
+  /** Stores batches of the leader as they are; what the log has already is passed over. The answer names the log end offset. */
+  #replicate(item: WaitingRequest): unknown {
+    const { producer, id, firstSlab, slabCount, flags } = item
+    const { arena } = producer
+    const { region } = arena
+    const end = item.at + item.bytes
+    let { at } = item
+    try {
+      if (this.failure !== undefined) throw new MillraceError(this.failure)
+      if (this.role !== ROLE.follower) throw new MillraceError('NOT_LEADER_OR_FOLLOWER')
+      while (at < end) {
+        const fault = checkBatch(region, at, end)
+        if (fault !== undefined) throw new MillraceError('CORRUPT_BATCH', { reason: fault })
+        const bytes = batchBytes(region.view, at)
+        const isKnown = baseOffsetOf(region.view, at) < this.log.logEndOffset
+        if (!isKnown && this.log.append(region, at, bytes, true) === 'parked') {
+          this.#waiting.push({ ...item, at, bytes: end - at })
+          return undefined
+        }
+        at += bytes
+      }
+    } catch (error) {
+      freeSlabs(producer, firstSlab, slabCount, flags)
+      return this.#refuse(producer, id, error)
+    }
+    freeSlabs(producer, firstSlab, slabCount, flags)
+    complete(producer, id, 0, this.log.logEndOffset)
+    return undefined
   }
 
   /** Base offset of the batch in the log that an idempotent producer sends once more, -1 when it is new. @throws as `ProducerStates.check` */
@@ -189,12 +274,27 @@ export class PartitionHost {
   acknowledge(): void {
     const { highWatermark } = this.log
     let count = 0
+    let code: ErrorCode | undefined
     for (const item of this.#unacknowledged) {
       if (item.endOffset > highWatermark) break
-      complete(item.producer, item.id, 0, item.baseOffset)
+      if (count === 0) code = this.#acknowledgement(false)
+      this.#answer(item, code)
       count += 1
     }
     if (count > 0) this.#unacknowledged.splice(0, count)
+  }
+
+  /** The role has changed, or what the brokers have agreed on: see the control block. */
+  replicate(): void {
+    if (this.failure !== undefined) return
+    if (this.role !== ROLE.leader) this.refuseUnacknowledged('NOT_LEADER_OR_FOLLOWER')
+    if (this.log.advance()) this.acknowledge()
+  }
+
+  /** Of a replica: what waits for others is answered so. */
+  refuseUnacknowledged(code: ErrorCode): void {
+    if (this.role === ROLE.alone) return
+    for (const item of this.#unacknowledged.splice(0)) this.#answer(item, code)
   }
 
   /** Fails what waits for room. */
@@ -210,7 +310,7 @@ export class PartitionHost {
     this.failure = code
     this.log.fail(statusOf(code))
     this.refuseWaiting(code)
-    for (const item of this.#unacknowledged.splice(0)) complete(item.producer, item.id, statusOf(code), -1)
+    for (const item of this.#unacknowledged.splice(0)) this.#answer(item, code)
   }
 
   /** Drops what a producer that is gone had under way; its slabs are freed with its arena. */

@@ -9,35 +9,31 @@
  *
  * Slow work is ordered through `LogServices`; the answers come back through `allocated`, `flushed` and `sealed`.
  */
-import type { Clock } from '../base/clock.ts'
 import { MillraceError } from '../base/errors.ts'
 import { failpoint, failpointDue } from '../base/failpoints.ts'
 import { invariant } from '../base/invariant.ts'
-import { BATCH, baseTimestampOf, maxTimestampOf, stampBatch, stampLogAppendTime } from '../format/record-batch.ts'
+import {
+  BATCH,
+  baseOffsetOf,
+  baseTimestampOf,
+  leaderEpochOf,
+  maxTimestampOf,
+  stampBatch,
+  stampLogAppendTime,
+} from '../format/record-batch.ts'
 import type { Region } from '../format/region.ts'
-import { type ControlBlock, SLOT, STATE } from '../memory/control-block.ts'
-import { SEGMENT, type SegmentEntries, type SegmentTable } from '../memory/segment-table.ts'
+import { SLOT, STATE } from '../memory/control-block.ts'
+import { SEGMENT } from '../memory/segment-table.ts'
 import { ActiveSegment } from './active-segment.ts'
-import type { OpenFiles } from './open-files.ts'
+import type { LogShared } from './log-shared.ts'
 import type { PartitionState } from './partition-state.ts'
 import { hasProducer, ProducerStates } from './producer-state.ts'
 import { emptySegmentInfo, type SegmentInfo } from './recovery-types.ts'
 import { countUnwanted, queueFloorOf } from './retention.ts'
 import { mustRoll } from './rolling.ts'
 import { SegmentList } from './segment-list.ts'
-import type { LogServices } from './services.ts'
 import type { TopicConfig } from './topic-config.ts'
-
-export interface LogShared {
-  readonly control: ControlBlock
-  readonly table: SegmentTable
-  readonly entries: SegmentEntries
-  readonly services: LogServices
-  readonly files: OpenFiles
-  readonly clock: Clock
-  /** `producer.id.expiration.ms`. */
-  readonly producerIdExpirationMs: number
-}
+import { Watermark } from './watermark.ts'
 
 /** What became of an append: `parked` waits for room and must be tried again when `allocated` was called. */
 export type AppendOutcome = 'appended' | 'parked'
@@ -59,8 +55,7 @@ export class PartitionLog {
   flushTarget = -1
   /** Base offset of the segment that the flush under way is for. */
   #flushBase = -1
-  /** The high watermark as it was published. */
-  #shownOffset = 0
+  readonly #watermark: Watermark
   readonly #shared: LogShared
   readonly #segments: SegmentList
   #active: ActiveSegment
@@ -81,6 +76,7 @@ export class PartitionLog {
     this.flushedOffset = state.logEndOffset
     this.leaderEpoch = state.leaderEpoch
     this.#shared = shared
+    this.#watermark = new Watermark(shared.control, shared.services)
     this.#flushedAtMs = shared.clock.monotonicMs()
     this.producers = new ProducerStates(shared.producerIdExpirationMs)
     this.producers.load(state.producers, this.#flushedAtMs)
@@ -100,13 +96,18 @@ export class PartitionLog {
 
   /** Highest offset that may be shown and acknowledged, plus one. It never goes back, also when a topic becomes durable. */
   get highWatermark(): number {
-    return this.config.durable ? Math.max(this.flushedOffset, this.#shownOffset) : this.logEndOffset
+    return this.#watermark.of(this)
+  }
+
+  /** The brokers may have agreed on more of a replica: shows it. True when there was something. */
+  advance(): boolean {
+    return this.#watermark.advance(this)
   }
 
   /** Takes a changed configuration: from the next append on, and for what is published at once. */
   configure(config: TopicConfig): void {
     this.config = config
-    this.#publishHighWatermark()
+    this.#watermark.publish(this)
     if (this.#flushDue()) this.flush()
   }
 
@@ -138,13 +139,15 @@ export class PartitionLog {
 
   /**
    * Appends one batch that lies at `at` in `source`: stamps offset and epoch there, copies it once, publishes it.
+   * @param isReplica the batch is the leader's and stays as it is; it begins at the log end, or behind it where the leader compacted
    * @returns 'parked' when there is no allocated room yet; nothing has changed then
    * @throws RECORD_TOO_LARGE, DISK_FULL, IO_ERROR, TOO_MANY_SEGMENTS; nothing has changed then
    */
-  append(source: Region, at: number, bytes: number): AppendOutcome {
+  append(source: Region, at: number, bytes: number, isReplica = false): AppendOutcome {
     const { view } = source
     const lastOffsetDelta = view.getInt32(at + BATCH.lastOffsetDeltaAt)
     invariant(lastOffsetDelta >= 0 && bytes >= BATCH.headerBytes, 'a batch that is appended is whole')
+    if (isReplica) this.#continueAs(view, at)
     this.#checkSize(bytes)
     const timestamp = maxTimestampOf(view, at)
     if (mustRoll(this, bytes, lastOffsetDelta, timestamp, this.#shared)) {
@@ -154,19 +157,31 @@ export class PartitionLog {
     if (bytes > this.#active.capacityBytes && !this.#enlarge()) return 'parked'
     const segment = this.#active
     if (!this.#hasRoom(segment, bytes)) return 'parked'
-    this.#store(segment, source, at, bytes)
+    this.#store(segment, source, at, bytes, isReplica)
     const baseOffset = this.logEndOffset
     this.lastBaseOffset = baseOffset
     this.logEndOffset = baseOffset + lastOffsetDelta + 1
     segment.lastAppendMs = this.#shared.clock.monotonicMs()
     if (segment.firstTimestamp === -1) segment.firstTimestamp = baseTimestampOf(view, at)
-    if (this.config.logAppendTime) this.#noteTimestamp(segment, maxTimestampOf(view, at))
+    if (this.config.logAppendTime && !isReplica) this.#noteTimestamp(segment, maxTimestampOf(view, at))
     else this.#noteTimestamp(segment, timestamp)
     if (hasProducer(view, at)) this.producers.appended(view, at, segment.lastAppendMs)
     failpoint('append-before-publish')
     this.#publishAppend(segment)
     if (this.#flushDue()) this.flush()
     return 'appended'
+  }
+
+  /** The log goes on where the leader's does, under its epoch. */
+  #continueAs(view: DataView, at: number): void {
+    const baseOffset = baseOffsetOf(view, at)
+    const leaderEpoch = leaderEpochOf(view, at)
+    if (baseOffset < this.logEndOffset || leaderEpoch < this.leaderEpoch) {
+      const { logEndOffset } = this
+      throw new MillraceError('CORRUPT_BATCH', { reason: 'not the next one', baseOffset, logEndOffset, leaderEpoch })
+    }
+    this.logEndOffset = baseOffset
+    if (leaderEpoch > this.leaderEpoch) this.beginEpoch(leaderEpoch)
   }
 
   #checkSize(bytes: number): void {
@@ -196,10 +211,10 @@ export class PartitionLog {
     return room
   }
 
-  #store(segment: ActiveSegment, source: Region, at: number, bytes: number): void {
+  #store(segment: ActiveSegment, source: Region, at: number, bytes: number, isReplica: boolean): void {
     failpoint('append-before-copy')
-    stampBatch(source.view, at, this.logEndOffset, this.leaderEpoch)
-    if (this.config.logAppendTime) stampLogAppendTime(source, at, this.#shared.clock.nowMs())
+    if (!isReplica) stampBatch(source.view, at, this.logEndOffset, this.leaderEpoch)
+    if (this.config.logAppendTime && !isReplica) stampLogAppendTime(source, at, this.#shared.clock.nowMs())
     if (failpointDue('append-torn-copy')) segment.copyIn(source.bytes.subarray(at, at + (bytes >>> 1)))
     failpoint('append-torn-copy')
     segment.copyIn(source.bytes.subarray(at, at + bytes))
@@ -219,25 +234,15 @@ export class PartitionLog {
     const { control, table, services } = this.#shared
     table.set(segment.entry, SEGMENT.sizeBytes, segment.sizeBytes)
     control.set(this.slot, SLOT.logEndOffset, this.logEndOffset)
-    if (!this.config.durable) this.#publishHighWatermark()
+    if (this.config.durable || !this.#watermark.advance(this)) this.#watermark.appended(this)
     services.dirty(this.slot)
-  }
-
-  #publishHighWatermark(): void {
-    const { control } = this.#shared
-    const highWatermark = this.highWatermark
-    invariant(highWatermark <= this.logEndOffset && highWatermark >= this.logStartOffset, 'log start <= HW <= LEO')
-    control.set(this.slot, SLOT.highWatermark, highWatermark)
-    control.set(this.slot, SLOT.lastStableOffset, highWatermark)
-    this.#shownOffset = highWatermark
-    this.#shared.services.moved(this.slot)
   }
 
   #publishOffsets(): void {
     const { control } = this.#shared
     control.set(this.slot, SLOT.logStartOffset, this.logStartOffset)
     control.set(this.slot, SLOT.logEndOffset, this.logEndOffset)
-    this.#publishHighWatermark()
+    this.#watermark.publish(this)
   }
 
   // ── segments ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -416,7 +421,7 @@ export class PartitionLog {
     if (offset <= this.flushedOffset) return
     this.flushedOffset = offset
     this.#shared.control.set(this.slot, SLOT.flushedOffset, offset)
-    if (this.config.durable) this.#publishHighWatermark()
+    if (this.config.durable) this.#watermark.advance(this)
   }
 
   /**

@@ -30,6 +30,8 @@ export const REQUEST = {
 export const REQUEST_FLAG = {
   checkCrc: 1, // bytes from outside: verify before they reach the log
   keepSlabs: 2, // the producer frees the slabs itself: it may send the batch again
+  leaderOnly: 4, // acks=1: answered once the leader has it, whoever else does
+  replica: 8, // batches from the leader, one behind the other, to be stored as they are
 } as const
 
 /** Words of a completion. */

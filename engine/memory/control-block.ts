@@ -4,7 +4,8 @@
  * reading process maps.
  *
  * Who writes: the partition's writer thread alone, except `indexLock` (indexer and writer, by compare-and-swap) and
- * what the broker sets up before a writer adopts the slot, and `queueFloor`, which is the broker's. Reading needs no lock.
+ * what the broker sets up before a writer adopts the slot, and `queueFloor`, `role`, `committedOffset` and `tooFewInSync`, which are the
+ * broker's. Reading needs no lock.
  *
  * Order of publication on append: bytes of the segment, then `logEndOffset`, `highWatermark`, `lastStableOffset`. Whoever
  * reads the high watermark first and the segment's length afterwards therefore finds every byte below that watermark.
@@ -35,10 +36,15 @@ export const SLOT = {
   cleanedOffset: 17, // everything below it was compacted, so offsets may be missing there
   swaps: 18, // rises when segments are replaced under the index lock: files of the same name are others then
   queueFloor: 19, // 1 + the offset from which queues still need the records, 0 where there is no queue
+  role: 20, // ROLE
+  committedOffset: 21, // of a replica: what is below is on every replica in sync, as far as the broker knows
+  tooFewInSync: 22, // 1: fewer replicas are in sync than `min.insync.replicas` asks for
   words: 24,
 } as const
 
 export const STATE = { absent: 0, online: 1, failed: 2, closing: 3 } as const
+/** A partition that stands alone, or what a replica is: a follower takes what its leader has, and nothing from producers. */
+export const ROLE = { alone: 0, leader: 1, follower: 2 } as const
 export const INDEX_LOCK = { free: 0, indexer: 1, writer: 2 } as const
 
 export type SlotWord = Exclude<keyof typeof SLOT, 'words'>

@@ -35,7 +35,7 @@ const IDENTITIES_AT = HEADER_BYTES
 const SLOTS_AT = IDENTITIES_AT + PARTITIONS_MAX * IDENTITY_BYTES
 const TABLE_AT = SLOTS_AT + PARTITIONS_MAX * SLOT.words * 8
 const FILE_BYTES = TABLE_AT + SEGMENTS_MAX * SEGMENT.words * 8
-const HEADER = { magic: 0, version: 1, state: 2, metadataVersion: 3 } as const
+const HEADER = { magic: 0, version: 1, state: 2, metadataVersion: 3, leaseEnd: 4 } as const
 
 /** Numbers of the service threads, after those of the writers. */
 export const SERVICE = { flusher: WRITERS_MAX, janitor: WRITERS_MAX + 1, indexer: WRITERS_MAX + 2 } as const
@@ -171,6 +171,18 @@ export class EngineMemory {
   markClosed(): void {
     Atomics.store(this.#header, HEADER.state, 1n)
     for (let slot = 0; slot < PARTITIONS_MAX; slot++) this.notifyReaders(slot)
+  }
+
+  /**
+   * Until when this broker may answer as the leader of a replicated partition, milliseconds on CLOCK_BOOTTIME. Writers look at it
+   * before each acknowledgement.
+   */
+  get leaseEndMs(): number {
+    return Number(Atomics.load(this.#header, HEADER.leaseEnd))
+  }
+
+  set leaseEndMs(ms: number) {
+    Atomics.store(this.#header, HEADER.leaseEnd, BigInt(Math.floor(ms)))
   }
 
   // ── partitions ────────────────────────────────────────────────────────────────────────────────────────────────────

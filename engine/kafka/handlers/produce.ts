@@ -3,16 +3,16 @@
  * (checksum, size, sequence, keys of compacted topics) its partition's writer checks.
  */
 import { ERRORS } from '../../base/errors.ts'
+import type { PlacedRequest } from '../../broker/ingest.ts'
 import type { ClientPartition } from '../../broker/topic-metadata.ts'
 import { BATCH, batchBytes, isControlBatch, isTransactional, maxTimestampOf } from '../../format/record-batch.ts'
-import { ERROR_CODES, statusOf } from '../../memory/append-channel.ts'
+import { ERROR_CODES, REQUEST_FLAG, statusOf } from '../../memory/append-channel.ts'
 import { SLOT } from '../../memory/control-block.ts'
 import type { WrittenMessage } from '../codec/notation.ts'
 import { KAFKA_ERROR, kafkaCodeOf } from '../error-codes.ts'
 import type { Handler } from '../handler.ts'
 import type { initProducerId } from '../messages/init-producer-id.ts'
 import type { produce, produceResponse } from '../messages/produce.ts'
-import type { PlacedRequest } from '../server/ingest.ts'
 import type { Call, KafkaService } from '../service.ts'
 
 type ProduceRequest = Parameters<Handler<typeof produce>>[1]
@@ -77,7 +77,7 @@ export function handleProduce(
         continue
       }
       open += 1
-      append(service, partition as ClientPartition, placed, data, (code, baseOffset, time) => {
+      append(service, partition as ClientPartition, placed, data, acks, (code, baseOffset, time) => {
         answer(code, baseOffset, time)
         settle()
       })
@@ -119,9 +119,10 @@ function append(
   partition: ClientPartition,
   placed: PlacedRequest,
   { records }: PartitionData,
+  acks: number,
   done: (errorCode: number, baseOffset: number, logAppendTimeMs: number) => void,
 ): void {
-  placed.append(partition, records as Uint8Array, (status, baseOffset) => {
+  placed.append(partition, records as Uint8Array, acks === -1 ? 0 : REQUEST_FLAG.leaderOnly, (status, baseOffset) => {
     if (status === 0) done(KAFKA_ERROR.NONE, baseOffset, appendTime(service, partition, baseOffset))
     else {
       const code = ERROR_CODES[status - 1] as keyof typeof ERRORS

@@ -3,6 +3,7 @@
  * any version (KIP-511), and Produce, whose bytes are placed in slabs before they are read. In the broker's thread.
  */
 import { MillraceError } from '../../base/errors.ts'
+import type { PlacedRequest } from '../../broker/ingest.ts'
 import { type RequestHeader, readRequest, writeResponse } from '../codec/frames.ts'
 import { KAFKA_ERROR } from '../error-codes.ts'
 import { handleProduce } from '../handlers/produce.ts'
@@ -11,7 +12,6 @@ import type { Call, KafkaService } from '../service.ts'
 import type { Answer, Connection } from './connection.ts'
 import { errorAnswer } from './error-answer.ts'
 import type { ReceivedRequest } from './frame-assembler.ts'
-import type { PlacedRequest } from './ingest.ts'
 import type { Endpoint } from './listener.ts'
 
 const API_KEYS = [...SERVED.values()].map(({ api, first, last }) => ({

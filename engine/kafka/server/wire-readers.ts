@@ -44,15 +44,16 @@ export class WireReader {
   /**
    * Whole batches below the high watermark, from the one that holds `offset` on.
    * @param maxBytes limit; @param atLeastOne the first batch comes even if it is larger
+   * @param end in place of the high watermark
    * @throws OFFSET_OUT_OF_RANGE, CORRUPT_BATCH, UNKNOWN_TOPIC_OR_PARTITION
    */
-  read(offset: number, maxBytes: number, atLeastOne: boolean): WireRecords {
+  read(offset: number, maxBytes: number, atLeastOne: boolean, end?: number): WireRecords {
     const hint = this.#hint(offset)
     const pieces: Uint8Array[] = []
     let bytes = 0
     let at = offset
     while (pieces.length < PIECES_MAX && (bytes < maxBytes || (bytes === 0 && atLeastOne))) {
-      const fetched = this.reader.fetch(at, maxBytes - bytes, hint)
+      const fetched = this.reader.fetch(at, maxBytes - bytes, hint, end)
       if (fetched === undefined) break
       const { region, from, to, nextOffset } = fetched
       const isTooLarge = bytes + to - from > maxBytes

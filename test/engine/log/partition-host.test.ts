@@ -93,7 +93,7 @@ class TestProducer {
 function start(options: FixtureOptions = {}): { fixture: PartitionFixture; host: PartitionHost } {
   const fixture = new PartitionFixture(directories.next(), { inline: false, ...options })
   open.push(fixture)
-  return { fixture, host: new PartitionHost(fixture.log) }
+  return { fixture, host: new PartitionHost(fixture.log, fixture.memory) }
 }
 
 const record = (value = 'v', timestamp = START_MS): RecordInput => ({ timestamp, value: Buffer.from(value) })

@@ -1,19 +1,18 @@
 /**
- * The way of produced batches from the server's thread to the writers. The bytes of a Produce request are copied once, from the
- * chunks that the socket gave into slabs; each batch in it goes to its partition's writer from where it lies there, and the slabs
+ * The way of batches that came over the network to the writers: what clients produce, and what a leader has. The bytes of a
+ * request are copied once, from the chunks that the socket gave into slabs; each batch in it goes to its partition's writer from where it lies there, and the slabs
  * are free again when all of them are answered. Used by the broker's thread.
  *
  * Bounds: a request that found no slabs waits in its connection, which reads no further; a batch whose writer has no room for
  * a request waits here in its slabs.
  */
 
-import { MillraceError } from '../../base/errors.ts'
-import { invariant } from '../../base/invariant.ts'
-import { KIB, MIB } from '../../base/limits.ts'
-import { type AppendHandler, type AppendLink, AppendPort } from '../../broker/append-port.ts'
-import type { ClientPartition } from '../../broker/topic-metadata.ts'
-import { ERROR_CODES, REQUEST_FLAG, statusOf } from '../../memory/append-channel.ts'
-import type { ReceivedRequest } from './frame-assembler.ts'
+import { MillraceError } from '../base/errors.ts'
+import { invariant } from '../base/invariant.ts'
+import { KIB, MIB } from '../base/limits.ts'
+import { ERROR_CODES, REQUEST_FLAG, statusOf } from '../memory/append-channel.ts'
+import { type AppendHandler, type AppendLink, AppendPort } from './append-port.ts'
+import type { ClientPartition } from './topic-metadata.ts'
 
 const SLAB_BYTES = 16 * KIB
 /** What is used at first; caches like it small. */
@@ -24,7 +23,17 @@ const PARK_MS = 1_000
 /** Told what became of a batch: `status` is 0, or what `statusOf` gives for the error; `baseOffset` is -1 with one. */
 export type Appended = (status: number, baseOffset: number) => void
 
-/** A Produce request in the slabs. */
+/** What came over a connection, whose `release` is called once its bytes are copied. */
+export interface ReceivedBytes {
+  readonly chunks: readonly Uint8Array[]
+  readonly bytes: number
+  release(): void
+}
+
+/** What batches come to: `leaderOnly` and `replica` of REQUEST_FLAG. */
+export type IngestFlags = number
+
+/** A request with batches in the slabs. */
 export interface PlacedRequest {
   /** The request's bytes, valid until `release`. */
   readonly bytes: Uint8Array
@@ -33,7 +42,7 @@ export interface PlacedRequest {
    * @param batch lies in the bytes of the request
    * @param appended called once, later
    */
-  append(partition: ClientPartition, batch: Uint8Array, appended: Appended): void
+  append(partition: ClientPartition, batch: Uint8Array, flags: IngestFlags, appended: Appended): void
   /** Whoever placed it is done with the bytes; they stay until its batches are answered. */
   release(): void
 }
@@ -55,8 +64,8 @@ class Run implements PlacedRequest {
     this.slabCount = slabCount
   }
 
-  append(partition: ClientPartition, batch: Uint8Array, appended: Appended): void {
-    this.#ingest.append(partition, this, batch, appended)
+  append(partition: ClientPartition, batch: Uint8Array, flags: IngestFlags, appended: Appended): void {
+    this.#ingest.append(partition, this, batch, flags, appended)
   }
 
   release(): void {
@@ -106,7 +115,7 @@ export class Ingest implements AppendHandler {
   }
 
   /** Copies a request into slabs and releases it; undefined when there is no room: wait for `room`. */
-  place(request: ReceivedRequest): PlacedRequest | undefined {
+  place(request: ReceivedBytes): PlacedRequest | undefined {
     const { chunks, bytes } = request
     const { arena } = this.#port
     const slabCount = arena.slabsFor(bytes)
@@ -152,12 +161,12 @@ export class Ingest implements AppendHandler {
   }
 
   /** @internal For a request. */
-  append(partition: ClientPartition, run: Run, batch: Uint8Array, appended: Appended): void {
+  append(partition: ClientPartition, run: Run, batch: Uint8Array, asked: IngestFlags, appended: Appended): void {
     const { firstSlab, slabCount } = run
     const at = run.at + batch.byteOffset - run.bytes.byteOffset
     invariant(at >= run.at && at + batch.length <= run.at + run.bytes.length, 'a batch lies in its request')
     run.users += 1
-    const flags = REQUEST_FLAG.checkCrc | REQUEST_FLAG.keepSlabs
+    const flags = asked | REQUEST_FLAG.checkCrc | REQUEST_FLAG.keepSlabs
     const id = this.#id()
     const sent: WireBatch = { id, partition, run, firstSlab, slabCount, at, bytes: batch.length, flags, appended }
     if (this.#held.length > 0 || !this.#push(sent)) this.#held.push(sent)

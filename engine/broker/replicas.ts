@@ -1,0 +1,91 @@
+/**
+ * Partitions as replicas: the roles that the cluster gives them, and how far their records are agreed on. Whoever decides that is
+ * `engine/cluster`; here it is put where the writers see it (control block), and they are told. Used by the broker's thread.
+ */
+import { writeEpochCheckpoint } from '../log/epoch-checkpoint-file.ts'
+import { withEpoch } from '../log/leader-epochs.ts'
+import { type ControlBlock, ROLE, SLOT } from '../memory/control-block.ts'
+import type { EngineMemory } from '../memory/engine-memory.ts'
+import type { HostedPartition } from './hosted-partition.ts'
+import type { Threads } from './threads.ts'
+
+export class Replicas {
+  readonly #control: ControlBlock
+  readonly #memory: EngineMemory
+  readonly #threads: Threads
+  /** Slots to tell of, by writer. */
+  #untold = new Map<number, Set<number>>()
+
+  constructor(memory: EngineMemory, threads: Threads) {
+    this.#memory = memory
+    this.#control = memory.control
+    this.#threads = threads
+  }
+
+  /** Until when this broker may answer as a leader, milliseconds on CLOCK_BOOTTIME. */
+  set leaseEndMs(ms: number) {
+    this.#memory.leaseEndMs = ms
+  }
+
+  /** Before its writer has it: a replica takes nothing from producers until it leads, and shows what was agreed on before. */
+  static prepare(control: ControlBlock, slot: number, highWatermark: number): void {
+    control.set(slot, SLOT.committedOffset, highWatermark)
+    control.set(slot, SLOT.role, ROLE.follower)
+  }
+
+  /**
+   * Takes records from producers from now on, under a leader epoch that begins at the end of the log. Nothing of an earlier leader may
+   * be under way.
+   * @returns offset at which the epoch begins
+   */
+  async lead(partition: HostedPartition, leaderEpoch: number): Promise<number> {
+    const { slot, epochs } = partition
+    if (leaderEpoch > this.#control.get(slot, SLOT.leaderEpoch)) {
+      const startOffset = await this.#threads
+        .writer(partition.writer)
+        .request<number>({ kind: 'begin-epoch', slot, leaderEpoch })
+      this.noteEpoch(partition, leaderEpoch, startOffset)
+    }
+    this.#control.set(slot, SLOT.role, ROLE.leader)
+    this.#tell(partition)
+    return partition.epochs.at(-1)?.startOffset ?? epochs.at(-1)?.startOffset ?? 0
+  }
+
+  /** Takes records from a leader only. When this resolves no producer's record is appended any more, and all are answered. */
+  async follow(partition: HostedPartition): Promise<void> {
+    const { slot, writer } = partition
+    this.#control.set(slot, SLOT.role, ROLE.follower)
+    await this.#threads.writer(writer).request({ kind: 'replicate', slots: [slot] })
+  }
+
+  /** What lies below is on every replica that may lead next: it is shown, and acknowledged. Lower than before changes nothing. */
+  commit(partition: HostedPartition, offset: number): void {
+    if (offset <= this.#control.get(partition.slot, SLOT.committedOffset)) return
+    this.#control.set(partition.slot, SLOT.committedOffset, offset)
+    this.#tell(partition)
+  }
+
+  /** Whether fewer replicas are in sync than `min.insync.replicas` asks for: then acks=all is refused. */
+  setTooFewInSync({ slot }: HostedPartition, isShort: boolean): void {
+    this.#control.set(slot, SLOT.tooFewInSync, isShort ? 1 : 0)
+  }
+
+  /** A leader epoch begins in the log, or is about to. After a crash the log itself tells, once it has a record of it. */
+  noteEpoch(partition: HostedPartition, leaderEpoch: number, startOffset: number): void {
+    partition.epochs = withEpoch(partition.epochs, leaderEpoch, startOffset)
+    writeEpochCheckpoint(partition.directory, partition.epochs)
+  }
+
+  /** One mail to each writer for all of a turn of the event loop. */
+  #tell({ writer, slot }: HostedPartition): void {
+    if (this.#untold.size === 0) queueMicrotask(() => this.#tellAll())
+    const slots = this.#untold.get(writer) ?? new Set()
+    this.#untold.set(writer, slots.add(slot))
+  }
+
+  #tellAll(): void {
+    const untold = this.#untold
+    this.#untold = new Map()
+    for (const [writer, slots] of untold) this.#threads.writer(writer).post({ kind: 'replicate', slots: [...slots] })
+  }
+}
