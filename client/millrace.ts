@@ -14,6 +14,7 @@ import { SCHEMA_WRITES } from '../engine/broker/schema-service.ts'
 import { type GroupConfig, resolveGroupConfig } from '../engine/group/config.ts'
 import { ObservedGroups, OwnedGroups } from '../engine/group/group-source.ts'
 import { Groups } from '../engine/group/groups.ts'
+import { LateJournal } from '../engine/group/late-journal.ts'
 import { ObservedShares } from '../engine/group/share/observed-shares.ts'
 import { ShareCoordinator } from '../engine/group/share/share-coordinator.ts'
 import { ShareSession } from '../engine/group/share/share-session.ts'
@@ -21,6 +22,8 @@ import type { KafkaServer, KafkaServerOptions } from '../engine/kafka/server/ser
 import { mappingStatistics } from '../engine/memory/mapping.ts'
 import { SchemaRegistry } from '../engine/schema/schema-registry.ts'
 import { Admin } from './admin.ts'
+import type { ClusterEngineOptions, MillraceCluster } from './cluster.ts'
+import type { ClusterListener, ClusterListenOptions } from './cluster-listener.ts'
 import { Consumer } from './consumer.ts'
 import { LocalBackend } from './consumer-backend.ts'
 import type { ConsumerOptions } from './consumer-types.ts'
@@ -42,6 +45,11 @@ export interface MillraceOptions extends EngineOptions {
   readonly groups?: Partial<GroupConfig>
 }
 
+export interface ListenOptions extends KafkaServerOptions {
+  /** The engine is one broker of a cluster. */
+  readonly cluster?: ClusterListenOptions
+}
+
 export class Millrace {
   readonly admin: Admin
   readonly schemas: Schemas
@@ -55,6 +63,7 @@ export class Millrace {
   readonly #queues = new Set<Queue>()
   readonly #servers = new Set<KafkaServer>()
   readonly #readers = new ReaderPool()
+  #cluster: ClusterListener | undefined
 
   private constructor(engine: Broker | Observer, groups: Partial<GroupConfig>) {
     this.#engine = engine
@@ -66,7 +75,8 @@ export class Millrace {
         isConsumerGroup: groupId => this.#groups?.coordinator.has(groupId) === true,
       })
       this.#shares = shares
-      this.#groups = new Groups(engine, groups, groupId => shares.has(groupId))
+      const replication = engine.options.replicas ? new LateJournal(engine.store) : undefined
+      this.#groups = new Groups(engine, groups, groupId => shares.has(groupId), replication)
       this.#link = new LocalLink(engine, new ShareSession(shares), this.#groups.session())
       this.admin = new Admin(engine, engine, shares, new OwnedGroups(this.#groups.coordinator, engine.store))
       this.schemas = new Schemas(this.#link)
@@ -96,6 +106,19 @@ export class Millrace {
       await broker.close()
       throw error
     }
+  }
+
+  /**
+   * Opens a cluster within this process: `brokers` engines, which replicate to one another through shared memory and serve Kafka clients on free ports of
+   * the loopback address.
+   * @throws what `open` and `listen` throw
+   */
+  static async cluster(
+    options: ClusterEngineOptions,
+    engine: MillraceOptions = {},
+  ): Promise<MillraceCluster<Millrace>> {
+    const { MillraceCluster } = await import('./cluster.ts')
+    return await MillraceCluster.open(options, directory => Millrace.open(directory, { ...engine, replicas: true }))
   }
 
   /** The engine of a directory that this process owns. */
@@ -190,15 +213,32 @@ export class Millrace {
   }
 
   /**
-   * Serves the directory to Kafka clients; nothing of it is loaded before. Any number of times, with other addresses.
-   * @throws READ_ONLY, INVALID_ARGUMENT, IO_ERROR when an address cannot be listened on, CLOSED
+   * Serves the directory to Kafka clients; nothing of it is loaded before. Any number of times, with other addresses; with `cluster` once,
+   * for an engine that was opened with `replicas: true`: it is one broker of several then, `nodeId` is its id, and it takes part when this
+   * resolves.
+   * @throws DUPLICATE_BROKER, METADATA_STORE_UNAVAILABLE with `cluster`; READ_ONLY, INVALID_ARGUMENT, IO_ERROR when an address cannot be listened on, CLOSED
    */
-  async listen(options: KafkaServerOptions = {}): Promise<KafkaServer> {
+  async listen(options: ListenOptions = {}): Promise<KafkaServer> {
+    const { cluster } = options
     this.#broker.demandOpen()
+    if (this.#broker.options.replicas !== (cluster !== undefined) || (cluster && this.#cluster !== undefined))
+      throw new MillraceError('INVALID_ARGUMENT', {
+        argument: 'cluster',
+        expected: 'once for an engine that was opened with replicas: true, and for no other',
+      })
     const { KafkaServer } = await import('../engine/kafka/server/server.ts')
     const server = await KafkaServer.open(this.#broker, this.#groups as Groups, options)
     this.#servers.add(server)
-    return server
+    if (cluster === undefined) return server
+    try {
+      const { ClusterListener } = await import('./cluster-listener.ts')
+      this.#cluster = await ClusterListener.join(server, cluster)
+      return server
+    } catch (error) {
+      this.#servers.delete(server)
+      await server.close()
+      throw error
+    }
   }
 
   statistics(): EngineStatistics {
@@ -211,6 +251,9 @@ export class Millrace {
    * free. What producers of other threads have not handed over by then fails with CLOSED. May be called twice.
    */
   async close(): Promise<void> {
+    const cluster = this.#cluster
+    this.#cluster = undefined
+    await cluster?.retire()
     await Promise.allSettled([...this.#servers].map(server => server.close()))
     await Promise.allSettled([...this.#consumers].map(consumer => consumer.close()))
     await Promise.allSettled([...this.#queues].map(queue => queue.close()))
@@ -219,7 +262,11 @@ export class Millrace {
     await this.#shares?.close()
     await this.#deadLetters?.close()
     this.#readers.close()
-    await this.#engine.close()
+    try {
+      await this.#engine.close()
+    } finally {
+      await cluster?.leave(this.#engine instanceof Broker && this.#engine.closedClean)
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

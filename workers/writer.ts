@@ -8,7 +8,7 @@
  */
 import { fdatasyncSync } from 'node:fs'
 import type { MessagePort } from 'node:worker_threads'
-import { type Clock, systemClock } from '../engine/base/clock.ts'
+import { systemClock } from '../engine/base/clock.ts'
 import { type ErrorCode, type ErrorData, MillraceError, toErrorData } from '../engine/base/errors.ts'
 import { failpoint } from '../engine/base/failpoints.ts'
 import { invariant } from '../engine/base/invariant.ts'
@@ -33,6 +33,7 @@ import { WakeCell } from '../engine/memory/wake-cell.ts'
 import { EventLoopTurns } from './event-loop.ts'
 import { giveBackRoom } from './idle-room.ts'
 import { LATER, Mailbox } from './mailbox.ts'
+import { PassClock } from './pass-clock.ts'
 import { Placement } from './placement.ts'
 import { Removals } from './removals.ts'
 import { WriterServices } from './writer-services.ts'
@@ -47,23 +48,6 @@ const PARK_MS = 1_000
 /** While segments are held back from removal, or room is given back. */
 const PARK_SHORT_MS = 10
 const TICK_MS = 500
-
-/** The time as of the beginning of the pass: asking the system for it takes as long as some of the work on a batch. */
-class PassClock implements Clock {
-  #monotonicMs = systemClock.monotonicMs()
-
-  refresh(): void {
-    this.#monotonicMs = systemClock.monotonicMs()
-  }
-
-  nowMs(): number {
-    return systemClock.nowMs()
-  }
-
-  monotonicMs(): number {
-    return this.#monotonicMs
-  }
-}
 
 class WriterLoop {
   readonly #clock = new PassClock()
@@ -327,6 +311,8 @@ class WriterLoop {
       case 'replicate':
         for (const slot of mail.slots) this.#hosts.get(slot)?.replicate()
         return
+      case 'last-epoch':
+        return this.#host(mail.slot).log.resumeAfter(mail.leaderEpoch)
       case 'remove-below-start':
         return this.#removeBelowStart(mail.slot)
       case 'detach':

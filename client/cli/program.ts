@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
+import { addCluster } from './commands/cluster.ts'
 import { addFiles } from './commands/files.ts'
 import { addGroups } from './commands/groups.ts'
 import type { ContextOf } from './commands/options.ts'
@@ -33,7 +34,7 @@ export function makeProgram(out: Output, { stderr }: Pick<Streams, 'stderr'>, ma
     .showHelpAfterError('(add --help for help)')
     .addHelpText('after', HELP)
   const contextOf: ContextOf = command => makeContext(command.optsWithGlobals<{ dir?: string }>().dir)
-  for (const add of [addTopics, addRecords, addGroups, addQueue, addFiles, addSchemas, addServe])
+  for (const add of [addTopics, addRecords, addGroups, addQueue, addFiles, addSchemas, addServe, addCluster])
     add(program, contextOf)
   return program
 }

@@ -22,6 +22,10 @@ export interface ServeOptions {
   readonly tlsKey?: string
   readonly tlsClientCa?: string
   readonly nodeId: number
+  readonly cluster?: string
+  readonly id?: number
+  readonly lease: number
+  readonly replicaLag: number
   readonly defaultPartitions: number
   readonly autoCreate: boolean
   readonly maxConnections: number
@@ -40,14 +44,18 @@ export async function serve(context: Context, words: readonly string[], options:
   const listeners = listenersOf(options)
   context.isFollowing = words.length === 0 // then the interruption is its end
   if (!existsSync(join(context.directory, 'store'))) context.note(`${context.directory} is new`)
+  const { cluster: store, lease: leaseMs, replicaLag: lagMaxMs, id, nodeId = 1 } = options
   const threads = options.writers === undefined ? {} : { writers: options.writers }
+  const report = (error: Error): void => context.note(`cluster: ${error.message}`)
+  const cluster = store === undefined ? {} : { cluster: { store, leaseMs, lagMaxMs, report } }
   await owning(
     context,
     true,
     async engine => {
       const server = await engine.listen({
         listeners,
-        nodeId: options.nodeId,
+        nodeId: id ?? nodeId,
+        ...cluster,
         defaultPartitions: options.defaultPartitions,
         autoCreateTopics: options.autoCreate,
         connectionsMax: options.maxConnections,
@@ -55,11 +63,11 @@ export async function serve(context: Context, words: readonly string[], options:
       })
       if (options.verbose === true)
         server.on('connectionEnded', (reason, address) => context.note(`${address}: ${reason.message}`))
-      await announce(context, engine, server, listeners, options)
+      await announce(context, engine, server, listeners, { ...options, nodeId: id ?? nodeId })
       if (words.length > 0) context.exitCode = await runCommand(context, words, bootstrapOf(server))
       else await interruption(context.signal)
     },
-    threads,
+    { ...threads, replicas: store !== undefined },
   )
 }
 

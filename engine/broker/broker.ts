@@ -35,7 +35,7 @@ import { Producers } from './producers.ts'
 import { demandNoQueue, restoreQueues } from './queue-floors.ts'
 import { Replicas } from './replicas.ts'
 import { type ServiceName, Threads } from './threads.ts'
-import type { ClientTopic } from './topic-metadata.ts'
+import { type ClientTopic, clientTopicOf } from './topic-metadata.ts'
 import { epochEnd, logEnd, type TruncationTarget, truncationOffset } from './truncation-target.ts'
 import { WriterRecoveries } from './writer-recoveries.ts'
 
@@ -214,7 +214,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
     demandNoRecords(this.directory, topic.topic, from, topic.partitions)
     const hosted = await this.#partitions.open(this.#toOpen(topic, from), 'new')
     syncDirectory(this.directory) // the new folders, before anything in them is acknowledged
-    const failure = hosted.find(partition => partition.failure !== undefined)?.failure
+    const failure = hosted.find(one => one.failure !== undefined)?.failure
     if (failure === undefined) return hosted
     await this.#takeDown(hosted)
     throw failure
@@ -304,6 +304,13 @@ export class Broker extends EventEmitter<BrokerEvents> {
     })
   }
 
+  /** Drops everything that a replica has, which ends below where its leader's log begins; it goes on there. */
+  restart(topic: string, partition: number, logStartOffset: number): Promise<void> {
+    const hosted = this.hosted(topic, partition)
+    const work = (): Promise<void> => this.#partitions.restart(hosted, logStartOffset)
+    return this.#administer(() => this.#compactor.aside(hosted, work))
+  }
+
   /** Where a leader epoch ends in a partition's log, undefined for one that has not begun there. */
   offsetForLeaderEpoch(topic: string, partition: number, leaderEpoch: number): EpochEnd | undefined {
     return epochEnd(this.memory.control, this.hosted(topic, partition), leaderEpoch)
@@ -332,6 +339,10 @@ export class Broker extends EventEmitter<BrokerEvents> {
     return [...this.#byTopic.keys()].sort()
   }
 
+  topicIdOf(topic: string): TopicId | undefined {
+    return this.#byTopic.get(topic)?.[0]?.topicId
+  }
+
   topicConfig(topic: string): Record<string, string> {
     return effectiveTopicConfig(this.#stored(topic).config)
   }
@@ -341,21 +352,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
     const version = this.memory.metadataVersion
     const partitions = this.#byTopic.get(topic)
     if (partitions === undefined) throw unknownTopic(topic)
-    const first = partitions[0] as HostedPartition
-    return {
-      topic,
-      topicId: first.topicId,
-      version,
-      batchBytesMax: Math.min(first.config.maxMessageBytes, first.config.segmentBytes),
-      partitions: partitions.map(({ partition, directory, slot, slotGeneration, writer }) => ({
-        topic,
-        partition,
-        directory,
-        slot,
-        slotGeneration,
-        writer,
-      })),
-    }
+    return clientTopicOf(topic, partitions, version)
   }
 
   #stored(topic: string): NamedTopic {
@@ -432,6 +429,11 @@ export class Broker extends EventEmitter<BrokerEvents> {
     this.producers.writerDied(writer)
     await this.#recoveries.run(writer)
     this.emit('writerRestarted', writer, new MillraceError('WRITER_CRASHED', { writer }, error))
+  }
+
+  /** The engine was closed, and everything that it acknowledged is flushed. */
+  get closedClean(): boolean {
+    return this.memory.closed && this.#sound
   }
 
   // ── the end ───────────────────────────────────────────────────────────────────────────────────────────────────────

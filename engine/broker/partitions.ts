@@ -363,6 +363,24 @@ export class Partitions {
     if (partition.failure !== undefined) throw partition.failure
   }
 
+  /** Drops all records, which lie below `logStartOffset`; the log goes on there. @throws as `truncate` */
+  async restart(partition: HostedPartition, logStartOffset: number): Promise<void> {
+    const { slot, topicId } = partition
+    if (partition.failure !== undefined) throw partition.failure
+    this.#memory.control.set(slot, SLOT.failure, statusOf('LEADER_NOT_AVAILABLE'))
+    const described = await this.#detach(partition, false)
+    if (described === undefined) throw new MillraceError('LEADER_NOT_AVAILABLE', { partition: partition.partition })
+    const { flushedOffset: recoveryPoint, leaderEpoch } = described
+    const checkpoint = { recoveryPoint, logStartOffset, highWatermark: logStartOffset, leaderEpoch }
+    const attempt = async (): Promise<void> => {
+      await this.#events.truncating({ topicId, partition: partition.partition, checkpoint }) // after a crash recovery does the same
+      this.#serve([partition])
+      await this.#recoverAgain(partition, recoverItem(partition, checkpoint, false))
+    }
+    await this.#mending.begin(slot, attempt, error => this.#markFailed(partition, error), 'now')
+    if (partition.failure !== undefined) throw partition.failure
+  }
+
   /** The log is cut and durable. That must be known before it takes another record, or a crash would cut that as well. */
   async #forgetTruncation(partition: HostedPartition, { logEndOffset }: RecoveryResult): Promise<void> {
     const { slot, truncateTo } = partition

@@ -56,6 +56,20 @@ export class Replicas {
     const { slot, writer } = partition
     this.#control.set(slot, SLOT.role, ROLE.follower)
     await this.#threads.writer(writer).request({ kind: 'replicate', slots: [slot] })
+    const end = this.#control.get(slot, SLOT.logEndOffset)
+    const kept = partition.epochs.filter(({ startOffset }) => startOffset < end)
+    const leaderEpoch = kept.at(-1)?.epoch ?? -1
+    if (leaderEpoch === this.#control.get(slot, SLOT.leaderEpoch)) return
+    // It began an epoch and has no record of it: records of earlier epochs may come yet.
+    if (kept.length < partition.epochs.length) writeEpochCheckpoint(partition.directory, kept)
+    partition.epochs = kept
+    await this.#threads.writer(writer).request({ kind: 'last-epoch', slot, leaderEpoch })
+  }
+
+  /** Leader epoch of the last record that there is, -1 for none. */
+  lastEpoch({ slot, epochs }: HostedPartition): number {
+    const end = this.#control.get(slot, SLOT.logEndOffset)
+    return epochs.findLast(({ startOffset }) => startOffset < end)?.epoch ?? -1
   }
 
   /** What lies below is on every replica that may lead next: it is shown, and acknowledged. Lower than before changes nothing. */

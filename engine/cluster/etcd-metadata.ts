@@ -291,7 +291,7 @@ class EtcdLease implements Lease {
     this.id = id
     this.#granted = granted
     this.#ms = ms
-    this.#timeoutMs = timeoutMs
+    this.#timeoutMs = Math.min(timeoutMs, ms / 2) // late is too late
     this.#endsAtMs = sentAtMs + ms - leaseMarginMs(ms)
   }
 

@@ -89,12 +89,7 @@ export class Leadership {
     this.#logEndOffset = logEndOffset
     this.#highWatermark = Math.min(highWatermark, logEndOffset)
     this.#isr = isr
-    for (const id of replicas) {
-      if (id === brokerId) continue
-      // Nobody is put out before having had the time to be heard of.
-      const unheard = { logEndOffset: -1, caughtUpAtMs: nowMs, fetchedAtMs: nowMs, leaderEndThen: logEndOffset }
-      this.#followers.set(id, { ...unheard, brokerEpoch: undefined })
-    }
+    this.replicasAre(replicas, nowMs)
     this.#advance()
   }
 
@@ -125,6 +120,17 @@ export class Leadership {
   /** False: acks=all is refused before anything is appended (NOT_ENOUGH_REPLICAS). */
   hasEnough(minInsyncReplicas: number): boolean {
     return this.#isr.brokerIds.length >= minInsyncReplicas
+  }
+
+  /** Brokers that are to have the partition: those that are new have nothing yet, and those that are gone are heard no more. */
+  replicasAre(replicas: readonly number[], nowMs: number): void {
+    for (const id of this.#followers.keys()) if (!replicas.includes(id)) this.#followers.delete(id)
+    for (const id of replicas) {
+      if (id === this.brokerId || this.#followers.has(id)) continue
+      // Nobody is put out before having had the time to be heard of.
+      const unheard = { logEndOffset: -1, caughtUpAtMs: nowMs, fetchedAtMs: nowMs, leaderEndThen: this.#logEndOffset }
+      this.#followers.set(id, { ...unheard, brokerEpoch: undefined })
+    }
   }
 
   /** The log has grown. */

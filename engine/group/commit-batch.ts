@@ -3,8 +3,8 @@
  * for each would be a good part of what a commit costs. In the thread of the coordinator.
  */
 import { fromErrorData, MillraceError, toErrorData } from '../base/errors.ts'
-import type { OffsetStore } from '../store/offsets.ts'
 import type { CommitOffsets, OffsetCommitAnswer } from './actions.ts'
+import type { OffsetStorage } from './storage.ts'
 
 /** Whoever waits for the answer. */
 export interface Caller<A> {
@@ -15,14 +15,14 @@ export interface Caller<A> {
 const COMMITTED: OffsetCommitAnswer = { type: 'OffsetCommit' }
 
 export class CommitBatch {
-  readonly #offsets: OffsetStore
+  readonly #offsets: OffsetStorage
   readonly #underWay: (done: Promise<void>) => void
   /** The transaction that takes further commits, and the callers of those that it has. */
   #transaction: Promise<void> | undefined
   #callers: Caller<OffsetCommitAnswer>[] = []
 
   /** @param underWay is told of each transaction, with a promise that resolves when it is answered */
-  constructor(offsets: OffsetStore, underWay: (done: Promise<void>) => void) {
+  constructor(offsets: OffsetStorage, underWay: (done: Promise<void>) => void) {
     this.#offsets = offsets
     this.#underWay = underWay
   }

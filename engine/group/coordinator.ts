@@ -8,9 +8,8 @@
  * what is stored, as if the coordinator had been restarted.
  */
 import { type Clock, systemClock } from '../base/clock.ts'
-import { fromErrorData, MillraceError } from '../base/errors.ts'
-import type { GroupStore } from '../store/groups.ts'
-import type { CommittedOffset, OffsetStore, PartitionOffset } from '../store/offsets.ts'
+import { type ErrorCode, fromErrorData, MillraceError } from '../base/errors.ts'
+import type { CommittedOffset, PartitionOffset } from '../store/offsets.ts'
 import type { Action, Answer, Refuse, Reply, Write } from './actions.ts'
 import { asMillraceError, type Caller, CommitBatch } from './commit-batch.ts'
 import { type GroupConfig, resolveGroupConfig } from './config.ts'
@@ -18,18 +17,13 @@ import { OffsetExpiry } from './expiry.ts'
 import { GroupMachine } from './machine.ts'
 import type { TopicPartitions } from './partition-set.ts'
 import type { GroupRequest, Token, TopicsChanged } from './requests.ts'
+import type { GroupStorage } from './storage.ts'
 
 /** A request as its sender makes it: the coordinator numbers it. */
 export type WithoutToken<R> = R extends { token: Token } ? Omit<R, 'token' | 'type'> : never
 
 type RequestOf<Type extends GroupRequest['type']> = WithoutToken<Extract<GroupRequest, { type: Type }>>
 type AnswerTo<Type extends Answer['type']> = Extract<Answer, { type: Type }>
-
-/** What the coordinator needs of a directory's store. */
-export interface GroupStorage {
-  readonly groups: Pick<GroupStore, keyof GroupStore>
-  readonly offsets: OffsetStore
-}
 
 /** Where the coordinator learns about topics. */
 export interface TopicSource {
@@ -39,6 +33,8 @@ export interface TopicSource {
 }
 
 export interface CoordinatorOptions {
+  /** In a cluster: why this coordinator does not answer for a group, undefined where it does. It starts with no groups then. */
+  readonly gate?: (groupId: string) => ErrorCode | undefined
   readonly config?: Partial<GroupConfig>
   readonly clock?: Clock
   /** A new unique text for member ids; UUIDs by default. */
@@ -73,6 +69,7 @@ export class GroupCoordinator {
   readonly #warn: (error: MillraceError) => void
   readonly #changed: (groupId: string) => void
   readonly #commits: CommitBatch
+  readonly #gate: (groupId: string) => ErrorCode | undefined
   readonly #waiting = new Map<Token, Waiting>()
   /** Groups with a change under way, and what comes after it. */
   readonly #lanes = new Map<string, Batch[]>()
@@ -99,12 +96,8 @@ export class GroupCoordinator {
     this.#machine = new GroupMachine(config, options.newId ?? (() => crypto.randomUUID()), options.isQueue)
     this.#commits = new CommitBatch(store.offsets, done => this.#underWay(done))
     this.#refreshTopics()
-    for (const { groupId, group, members } of store.groups.list()) {
-      this.#machine.load(groupId, group, members, this.#now())
-    }
-    for (const groupId of store.offsets.groups()) {
-      if (this.#machine.group(groupId) === undefined) this.#machine.load(groupId, undefined, [], this.#now())
-    }
+    this.#gate = options.gate ?? (() => undefined)
+    if (options.gate === undefined) this.#loadAll()
     this.#expiry = new OffsetExpiry(store, this.#machine, config, {
       nowMs: () => this.#clock.nowMs(),
       isChanging: groupId => this.#lanes.has(groupId),
@@ -112,6 +105,41 @@ export class GroupCoordinator {
       failed: error => this.#warn(asMillraceError(error)),
     })
     this.#arm()
+  }
+
+  #loadAll(): void {
+    for (const { groupId, group, members } of this.#store.groups.list()) {
+      this.#machine.load(groupId, group, members, this.#now())
+    }
+    for (const groupId of this.#store.offsets.groups()) {
+      if (this.#machine.group(groupId) === undefined) this.#machine.load(groupId, undefined, [], this.#now())
+    }
+  }
+
+  /** Takes over groups that are stored: this coordinator answers for them from now on. Their members have time to be heard from. */
+  takeOver(groupIds: readonly string[]): void {
+    for (const groupId of groupIds) {
+      if (this.#machine.group(groupId) !== undefined) continue
+      const entry = this.#store.groups.get(groupId)
+      this.#machine.load(groupId, entry?.group, entry?.members ?? [], this.#now())
+    }
+    this.#arm()
+  }
+
+  /** Another coordinator answers for these groups: whoever waits for them is refused with NOT_COORDINATOR. */
+  giveUp(isGone: (groupId: string) => boolean): void {
+    for (const groupId of this.#machine.groupIds()) {
+      if (!isGone(groupId)) continue
+      this.#machine.unload(groupId)
+      const error = new MillraceError('NOT_COORDINATOR', { groupId })
+      for (const batch of this.#lanes.get(groupId) ?? []) this.#fail(batch, error)
+      this.#lanes.delete(groupId)
+      for (const [token, waiting] of this.#waiting) {
+        if (waiting.groupId !== groupId) continue
+        this.#waiting.delete(token)
+        waiting.reject(error)
+      }
+    }
   }
 
   /** True when there is a group of that id. */
@@ -215,6 +243,8 @@ export class GroupCoordinator {
 
   #send<Type extends Answer['type']>(groupId: string, request: GroupRequest): Promise<AnswerTo<Type>> {
     if (this.#closed) return Promise.reject(new MillraceError('CLOSED'))
+    const refusal = groupId === '' ? undefined : this.#gate(groupId)
+    if (refusal !== undefined) return Promise.reject(new MillraceError(refusal, { groupId }))
     if (this.#topics.version !== this.#topicsVersion) this.#refreshTopics()
     return new Promise((resolve, reject) => {
       const actions = this.#machine.handle(request, this.#now())
@@ -310,7 +340,7 @@ export class GroupCoordinator {
     for (const action of this.#machine.unload(groupId)) {
       if (action.type === 'refuse') this.#answer(action)
     }
-    if (this.#closed) return
+    if (this.#closed || this.#gate(groupId) !== undefined) return
     try {
       const entry = this.#store.groups.get(groupId)
       const hasOffsets = entry === undefined && this.#store.offsets.ofGroup(groupId).length > 0

@@ -6,18 +6,18 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { TopicId } from '../base/brands.ts'
 import type { GroupStore } from '../store/groups.ts'
-import type { OffsetStore } from '../store/offsets.ts'
 import type { ClassicGroup } from './classic/group.ts'
 import type { GroupConfig } from './config.ts'
 import type { ConsumerGroup } from './consumer/group.ts'
 import type { GroupMachine } from './machine.ts'
+import type { OffsetStorage } from './storage.ts'
 
 /** Groups between two turns of the event loop. */
 const GROUPS_AT_ONCE = 64
 
 interface ExpiryStorage {
   readonly groups: Pick<GroupStore, 'deleteUnlessCommitted'>
-  readonly offsets: OffsetStore
+  readonly offsets: OffsetStorage
 }
 
 export interface ExpiryHost {

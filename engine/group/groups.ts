@@ -6,24 +6,37 @@ import type { GroupConfig } from './config.ts'
 import { GroupCoordinator } from './coordinator.ts'
 import { EMBEDDED_HOST, GroupSession, leaveEmbedded } from './group-session.ts'
 import { GroupWatch } from './group-watch.ts'
+import type { LateJournal } from './late-journal.ts'
 
 export class Groups {
   readonly coordinator: GroupCoordinator
   readonly topics: BrokerTopics
   readonly #broker: Broker
   readonly #watch = new GroupWatch()
+  /** Of a broker that is one of several. */
+  readonly replication: LateJournal | undefined
 
-  /** @throws CORRUPT_STORE, INVALID_ARGUMENT for a configuration that makes no sense */
-  constructor(broker: Broker, config: Partial<GroupConfig>, isQueue: (groupId: string) => boolean) {
+  /**
+   * @param replication of a broker that is one of several
+   * @throws CORRUPT_STORE, INVALID_ARGUMENT for a configuration that makes no sense
+   */
+  constructor(
+    broker: Broker,
+    config: Partial<GroupConfig>,
+    isQueue: (groupId: string) => boolean,
+    replication?: LateJournal,
+  ) {
     this.#broker = broker
+    this.replication = replication
     this.topics = new BrokerTopics(broker)
-    this.coordinator = new GroupCoordinator(broker.store, this.topics, {
+    this.coordinator = new GroupCoordinator(replication?.storage ?? broker.store, this.topics, {
       config,
+      ...(replication === undefined ? {} : { gate: replication.gate }),
       warn: error => broker.emit('warning', error),
       changed: groupId => this.#watch.changed(groupId),
       isQueue,
     })
-    this.#removeDead()
+    if (replication === undefined) this.#removeDead() // else whoever takes a group over finds its members dead
   }
 
   /** Embedded members live and die with the process that owns the directory: those that are stored are of one that is gone. */

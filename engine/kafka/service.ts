@@ -4,12 +4,16 @@ import { Arrivals } from '../broker/arrivals.ts'
 import type { Broker } from '../broker/broker.ts'
 import { Ingest } from '../broker/ingest.ts'
 import type { ClientPartition, ClientTopic } from '../broker/topic-metadata.ts'
+import type { ClusterNode } from '../cluster/cluster-node.ts'
 import type { Groups } from '../group/groups.ts'
+import { ClusterMember, type ClusterView, LoneBroker } from './cluster-view.ts'
 import { KAFKA_ERROR } from './error-codes.ts'
+import type { GroupPlacement } from './group-placement.ts'
 import { FetchSessions } from './server/fetch-sessions.ts'
-import type { Endpoint } from './server/listener.ts'
 import { TopicDirectory } from './server/topic-directory.ts'
 import { WireReaders } from './server/wire-readers.ts'
+
+export type { Call } from './call.ts'
 
 export interface ServiceSettings {
   readonly nodeId: number
@@ -19,18 +23,6 @@ export interface ServiceSettings {
   readonly defaultPartitions: number
   /** Memory for produced batches on their way to the log. */
   readonly produceBufferBytes: number
-}
-
-/** Who asks. */
-export interface Call {
-  readonly apiVersion: number
-  readonly clientId: string
-  /** `/address` */
-  readonly clientHost: string
-  /** What the client is told to connect to. */
-  readonly endpoint: Endpoint
-  /** Aborted when the connection ends. */
-  readonly signal: AbortSignal
 }
 
 const SESSION_ID_END = 0x7fff_ffff
@@ -46,6 +38,10 @@ export class KafkaService {
   #attaching: Promise<Ingest> | undefined
   #isClosed = false
   readonly sessions: FetchSessions
+  /** The cluster that this broker is one of, undefined where it stands alone. */
+  #node: ClusterNode | undefined
+  #view: ClusterView
+  #placement: GroupPlacement | undefined
   /** 22 characters, as Kafka's: the UUID of the directory. */
   readonly clusterId: string
 
@@ -55,6 +51,7 @@ export class KafkaService {
     this.groups = groups
     this.settings = settings
     this.topics = new TopicDirectory(broker)
+    this.#view = new LoneBroker(broker, settings.nodeId)
     this.readers = new WireReaders(broker.memory)
     this.arrivals = new Arrivals(broker.memory)
     this.sessions = new FetchSessions(
@@ -63,6 +60,27 @@ export class KafkaService {
     )
     this.clusterId = Buffer.from(broker.store.directoryId.replaceAll('-', ''), 'hex').toString('base64url')
     this.attached().catch(() => undefined) // whoever produces tries again, and is told
+  }
+
+  get cluster(): ClusterView {
+    return this.#view
+  }
+
+  get node(): ClusterNode | undefined {
+    return this.#node
+  }
+
+  /** Who coordinates groups, in a cluster. */
+  get placement(): GroupPlacement | undefined {
+    return this.#placement
+  }
+
+  /** From now on it is one broker of several. */
+  join(node: ClusterNode, placement: GroupPlacement): void {
+    this.#node = node
+    this.#placement = placement
+    this.groups.replication?.use(placement)
+    this.#view = new ClusterMember(this.broker, node)
   }
 
   /** The way of produced batches, once it is there. */
@@ -112,6 +130,12 @@ export class KafkaService {
     return topic.partitions[partition] ?? KAFKA_ERROR.UNKNOWN_TOPIC_OR_PARTITION
   }
 
+  /** A partition that this broker leads, or the code of the error. */
+  ledPartition(topic: ClientTopic | number, partition: number): ClientPartition | number {
+    const found = this.partition(topic, partition)
+    return typeof found === 'number' ? found : (this.#view.leaderFault(found) ?? found)
+  }
+
   /** @throws UNKNOWN_TOPIC_OR_PARTITION */
   demandPartition(topic: string, partition: number): ClientPartition {
     const found = this.topics.byName(topic)?.partitions[partition]
@@ -122,6 +146,7 @@ export class KafkaService {
 
   async close(): Promise<void> {
     this.#isClosed = true
+    this.#placement?.close()
     this.readers.close()
     const ingest = await this.#attaching?.catch(() => undefined)
     await ingest?.close()

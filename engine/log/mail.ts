@@ -68,6 +68,8 @@ export type Mail = Asked &
     | { readonly kind: 'begin-epoch'; readonly slot: number; readonly leaderEpoch: number }
     /** The role of a replica, or what the brokers have agreed on, has changed: see the control block. */
     | { readonly kind: 'replicate'; readonly slots: readonly number[] }
+    /** The last leader epoch of which a follower has a record. */
+    | { readonly kind: 'last-epoch'; readonly slot: number; readonly leaderEpoch: number }
     /** Service: carry out what writer `writer` still ordered before it died, then serve its successor's ring. */
     | {
         readonly kind: 'rings'

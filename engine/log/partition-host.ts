@@ -16,8 +16,8 @@ import {
   isTransactional,
   recordCountOf,
 } from '../format/record-batch.ts'
-import type { Region } from '../format/region.ts'
-import { COMPLETION, REQUEST_FLAG, statusOf, type WriterEnd } from '../memory/append-channel.ts'
+import { type Region, readI64, writeI64 } from '../format/region.ts'
+import { COMPLETION, REPLICA_PREFIX_BYTES, REQUEST_FLAG, statusOf, type WriterEnd } from '../memory/append-channel.ts'
 import { type ControlBlock, ROLE, SLOT } from '../memory/control-block.ts'
 import { bootTimeMs } from '../memory/libc.ts'
 import type { SlabArena } from '../memory/slab-arena.ts'
@@ -193,23 +193,30 @@ export class PartitionHost {
     if ((flags & REQUEST_FLAG.leaderOnly) === 0 && this.#isShort) throw new MillraceError('NOT_ENOUGH_REPLICAS')
   }
 
-  /** Stores batches of the leader as they are; what the log has already is passed over. The answer names the log end offset. */
+  /**
+   * Stores batches of the leader as they are; what the log has already is passed over. In front of them stands where they go on, so that nothing is
+   * left out after a request that failed. The answer names the log end offset.
+   */
   #replicate(item: WaitingRequest): unknown {
     const { producer, id, firstSlab, slabCount, flags } = item
     const { arena } = producer
     const { region } = arena
     const end = item.at + item.bytes
-    let { at } = item
+    let at = item.at + REPLICA_PREFIX_BYTES
     try {
       if (this.failure !== undefined) throw new MillraceError(this.failure)
       if (this.role !== ROLE.follower) throw new MillraceError('NOT_LEADER_OR_FOLLOWER')
+      const from = readI64(region.view, item.at)
+      if (this.log.logEndOffset < from) throw new MillraceError('CORRUPT_BATCH', { reason: 'gap', from })
       while (at < end) {
         const fault = checkBatch(region, at, end)
         if (fault !== undefined) throw new MillraceError('CORRUPT_BATCH', { reason: fault })
         const bytes = batchBytes(region.view, at)
         const isKnown = baseOffsetOf(region.view, at) < this.log.logEndOffset
         if (!isKnown && this.log.append(region, at, bytes, true) === 'parked') {
-          this.#waiting.push({ ...item, at, bytes: end - at })
+          const left = at - REPLICA_PREFIX_BYTES // what stood there is stored
+          writeI64(region.view, left, this.log.logEndOffset)
+          this.#waiting.push({ ...item, at: left, bytes: end - left })
           return undefined
         }
         at += bytes

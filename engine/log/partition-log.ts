@@ -30,7 +30,7 @@ import type { PartitionState } from './partition-state.ts'
 import { hasProducer, ProducerStates } from './producer-state.ts'
 import { emptySegmentInfo, type SegmentInfo } from './recovery-types.ts'
 import { countUnwanted, queueFloorOf } from './retention.ts'
-import { mustRoll } from './rolling.ts'
+import { demandSize, mustRoll } from './rolling.ts'
 import { SegmentList } from './segment-list.ts'
 import type { TopicConfig } from './topic-config.ts'
 import { Watermark } from './watermark.ts'
@@ -148,7 +148,7 @@ export class PartitionLog {
     const lastOffsetDelta = view.getInt32(at + BATCH.lastOffsetDeltaAt)
     invariant(lastOffsetDelta >= 0 && bytes >= BATCH.headerBytes, 'a batch that is appended is whole')
     if (isReplica) this.#continueAs(view, at)
-    this.#checkSize(bytes)
+    demandSize(this.config, bytes)
     const timestamp = maxTimestampOf(view, at)
     if (mustRoll(this, bytes, lastOffsetDelta, timestamp, this.#shared)) {
       if (this.#held !== undefined) return 'parked' // the segment before the last is not handed over yet
@@ -182,11 +182,6 @@ export class PartitionLog {
     }
     this.logEndOffset = baseOffset
     if (leaderEpoch > this.leaderEpoch) this.beginEpoch(leaderEpoch)
-  }
-
-  #checkSize(bytes: number): void {
-    const limit = Math.min(this.config.maxMessageBytes, this.config.segmentBytes)
-    if (bytes > limit) throw new MillraceError('RECORD_TOO_LARGE', { batchBytes: bytes, maxBytes: limit })
   }
 
   #hasRoom(segment: ActiveSegment, bytes: number): boolean {
@@ -465,9 +460,14 @@ export class PartitionLog {
         min: this.leaderEpoch + 1,
       })
     }
+    this.resumeAfter(leaderEpoch)
+    return this.logEndOffset
+  }
+
+  /** A follower goes on behind the last record that it has, whatever epoch it began itself. */
+  resumeAfter(leaderEpoch: number): void {
     this.leaderEpoch = leaderEpoch
     this.#shared.control.set(this.slot, SLOT.leaderEpoch, leaderEpoch)
-    return this.logEndOffset
   }
 
   // ── the end ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -2,7 +2,9 @@
  * When a log goes on in a new segment: the active one is full by bytes, by the offsets that an index entry can hold or by its
  * indexes, or it is old enough. Asked by the partition's writer for each batch, so nothing is allocated here.
  */
+
 import type { Clock } from '../base/clock.ts'
+import { MillraceError } from '../base/errors.ts'
 import { SEGMENT, type SegmentTable } from '../memory/segment-table.ts'
 import type { ActiveSegment } from './active-segment.ts'
 import { RELATIVE_OFFSET_MAX } from './segment-scan.ts'
@@ -39,4 +41,13 @@ function isIndexFull(segment: ActiveSegment, config: TopicConfig, table: Segment
     table.get(segment.entry, SEGMENT.offsetEntries) + Math.ceil(pending / (config.indexIntervalBytes + 1)) + 1
   // 12 bytes is the larger of the two entries; one entry is kept free for the one that closing a segment adds.
   return (entries + 1) * 12 > config.segmentIndexBytes
+}
+
+/** @throws RECORD_TOO_LARGE for a batch that no segment takes */
+export function demandSize(
+  config: { readonly maxMessageBytes: number; readonly segmentBytes: number },
+  bytes: number,
+): void {
+  const limit = Math.min(config.maxMessageBytes, config.segmentBytes)
+  if (bytes > limit) throw new MillraceError('RECORD_TOO_LARGE', { batchBytes: bytes, maxBytes: limit })
 }

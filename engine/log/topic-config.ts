@@ -50,11 +50,13 @@ export const TOPIC_CONFIG_KEYS = {
   'message.timestamp.type': { kind: 'choice', fallback: 'CreateTime', choices: ['CreateTime', 'LogAppendTime'] },
   'min.cleanable.dirty.ratio': { kind: 'ratio', fallback: 0.5 },
   'min.compaction.lag.ms': number(0, 0),
+  'min.insync.replicas': number(1, 1, 0x7fff_ffff),
   'retention.bytes': number(-1, -1),
   'retention.ms': number(WEEK_MS, -1),
   'segment.bytes': number(1024 * MIB, SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX),
   'segment.index.bytes': number(10 * MIB, 4_096, SEGMENT_BYTES_MAX),
   'segment.ms': number(WEEK_MS, 1),
+  'unclean.leader.election.enable': { kind: 'choice', fallback: 'false', choices: ['true', 'false'] },
 } as const satisfies Record<string, NumberKey | RatioKey | ChoiceKey>
 
 export type TopicConfigKey = keyof typeof TOPIC_CONFIG_KEYS

@@ -34,6 +34,9 @@ export const REQUEST_FLAG = {
   replica: 8, // batches from the leader, one behind the other, to be stored as they are
 } as const
 
+/** In front of the batches of a replica: where the log has to end, 64 bits, big-endian. */
+export const REPLICA_PREFIX_BYTES = 8
+
 /** Words of a completion. */
 export const COMPLETION = {
   id: 0,

@@ -99,6 +99,14 @@ export class OffsetStore {
     if (writes.length > 0) await this.#environment.submit(writes)
   }
 
+  /** Whether `commit` would take these. @throws UNKNOWN_TOPIC_OR_PARTITION, INVALID_ARGUMENT */
+  demandCommittable(offsets: readonly UncommittedOffset[]): void {
+    for (const { topicId, partition, metadata } of offsets) {
+      if (!this.#topics.isLive(topicId)) throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', { topicId, partition })
+      checkMetadata(metadata)
+    }
+  }
+
   /**
    * `commit` for callers with very many at a time: commits that share a transaction share the promise that is returned, so
    * that one of them is enough to wait for, and what is wrong is thrown at once.

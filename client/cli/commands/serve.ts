@@ -19,6 +19,20 @@ export function addServe(program: Command, contextOf: ContextOf): void {
     .option('--tls-key <file>', 'its key, PEM')
     .option('--tls-client-ca <file>', 'clients need a certificate signed by this, PEM')
     .option('--node-id <number>', 'number of this broker', wholeNumber(0, INT_MAX), 1)
+    .option('--cluster <address>', 'be one broker of a cluster: lmdb:DIR or etcd://HOST:PORT[,HOST:PORT…][/PREFIX]')
+    .option('--id <number>', 'number of this broker in the cluster, as --node-id', wholeNumber(0, INT_MAX))
+    .option(
+      '--lease <ms>',
+      'of this broker: when it does not answer for so long others take over',
+      wholeNumber(500, INT_MAX),
+      2_000,
+    )
+    .option(
+      '--replica-lag <ms>',
+      'a follower that is behind for so long is not in sync',
+      wholeNumber(100, INT_MAX),
+      30_000,
+    )
     .option('--default-partitions <number>', 'of topics made without a number', wholeNumber(1, PARTITIONS_MAX), 1)
     .option('--no-auto-create', 'do not make topics that clients ask for')
     .option('--max-connections <number>', 'in all', wholeNumber(1, INT_MAX), 16_384)
@@ -55,4 +69,5 @@ Examples:
   millrace serve
   millrace serve --listen 0.0.0.0:9092 --advertise broker.example.org:9092
   millrace serve --listen 127.0.0.1:9092 --listen tls://0.0.0.0:9093 --tls-cert cert.pem --tls-key key.pem
-  millrace serve --listen 127.0.0.1:0 -- npm test`
+  millrace serve --listen 127.0.0.1:0 -- npm test
+  millrace serve --dir data1 --cluster lmdb:cluster --id 1 --listen 127.0.0.1:9092`

@@ -74,7 +74,7 @@ function setOf(service: KafkaService, topic: string): Readonly<Record<string, st
 async function change(service: KafkaService, topic: string, changes: Changes, validateOnly: boolean): Promise<void> {
   const set = Object.entries(changes).filter((entry): entry is [string, string] => entry[1] !== null)
   checkTopicConfigs(Object.fromEntries(set))
-  if (!validateOnly) await service.broker.alterConfig(topic, changes)
+  if (!validateOnly) await service.cluster.alterConfig(topic, changes)
 }
 
 async function answer(resourceType: number, resourceName: string, work: () => Promise<void>) {

@@ -1,6 +1,6 @@
 /** FindCoordinator, and the groups of the classic protocol: JoinGroup, SyncGroup, Heartbeat, LeaveGroup. */
 import { fromErrorData as fromData, isMillraceError } from '../../base/errors.ts'
-import { KAFKA_ERROR, kafkaCodeOf } from '../error-codes.ts'
+import { KAFKA_ERROR, kafkaCodeOf, messageOf } from '../error-codes.ts'
 import type { Handler } from '../handler.ts'
 import type { findCoordinator } from '../messages/find-coordinator.ts'
 import type { heartbeat } from '../messages/heartbeat.ts'
@@ -18,16 +18,26 @@ const JOIN_CAN_SKIP = 9
 const LEAVE_BATCHED = 3
 const EMPTY = Buffer.alloc(0)
 
-export const handleFindCoordinator: Handler<typeof findCoordinator> = (service, request, call) => {
-  const { keyType } = request
-  if (call.apiVersion < FIND_BATCHED) return coordinatorOf(service, call, keyType)
-  return { coordinators: request.coordinatorKeys.map(key => ({ key, ...coordinatorOf(service, call, keyType) })) }
+export const handleFindCoordinator: Handler<typeof findCoordinator> = async (service, request, call) => {
+  const { keyType, key } = request
+  if (call.apiVersion < FIND_BATCHED) return await coordinatorOf(service, call, keyType, key)
+  const found = request.coordinatorKeys.map(async one => ({
+    key: one,
+    ...(await coordinatorOf(service, call, keyType, one)),
+  }))
+  return { coordinators: await Promise.all(found) }
 }
 
-function coordinatorOf({ settings }: KafkaService, { endpoint }: Call, keyType: number) {
+async function coordinatorOf({ settings, placement }: KafkaService, { endpoint }: Call, keyType: number, key: string) {
   const nowhere = { nodeId: -1, host: '', port: -1 }
   if (keyType === KEY_TYPE.group) {
-    return { nodeId: settings.nodeId, ...endpoint, errorCode: KAFKA_ERROR.NONE, errorMessage: null }
+    try {
+      const here = { nodeId: settings.nodeId, ...endpoint }
+      const found = placement === undefined ? here : await placement.coordinatorOf(key)
+      return { ...found, errorCode: KAFKA_ERROR.NONE as number, errorMessage: null }
+    } catch (error) {
+      return { ...nowhere, errorCode: kafkaCodeOf(error), errorMessage: messageOf(error) }
+    }
   }
   // A code on which clients try again would hang them.
   if (keyType === KEY_TYPE.transaction) {

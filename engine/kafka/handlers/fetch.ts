@@ -19,6 +19,7 @@ type FetchAnswer = WrittenMessage<typeof fetchResponse>
 type PartitionAnswer = FetchAnswer['responses'][number]['partitions'][number]
 
 const ID_VERSION = 13
+const STATE_VERSION = 15
 const FINAL_EPOCH = -1
 const INITIAL_EPOCH = 0
 const READ_COMMITTED = 1
@@ -32,6 +33,16 @@ interface Fetched {
   readonly highWatermark: number
   readonly logStartOffset: number
   readonly answer: PartitionAnswer
+}
+
+interface Follower {
+  readonly brokerId: number
+  readonly brokerEpoch: number
+}
+
+interface Reading {
+  readonly isCommitted: boolean
+  readonly follower: Follower | undefined
 }
 
 /** What a request is about, once its session is known. */
@@ -48,7 +59,8 @@ export const handleFetch: Handler<typeof fetch> = async (service, request, call)
   if (typeof context === 'number') return { errorCode: context, sessionId: 0, responses: [] }
   const maxBytes = Math.min(request.maxBytes, FETCH_BYTES_MAX)
   const isCommitted = request.isolationLevel === READ_COMMITTED
-  const read = (): Fetched[] => readAll(service, context.wanted, maxBytes, isCommitted)
+  const follower = followerOf(request, call.apiVersion)
+  const read = (): Fetched[] => readAll(service, context.wanted, maxBytes, { isCommitted, follower })
   const maxWaitMs = Math.min(request.maxWaitMs, FETCH_WAIT_MS_MAX)
   let fetched = read()
   if (!isEnough(fetched, request.minBytes) && maxWaitMs > 0) {
@@ -58,6 +70,13 @@ export const handleFetch: Handler<typeof fetch> = async (service, request, call)
     })
   }
   return answerOf(context, fetched, call.apiVersion)
+}
+
+/** Who follows with this request, undefined for a consumer. Older versions do not say under which epoch a follower is registered. */
+function followerOf({ replicaId, replicaState }: FetchRequest, version: number): Follower | undefined {
+  if (version < STATE_VERSION) return replicaId < 0 ? undefined : { brokerId: replicaId, brokerEpoch: -1 }
+  const { replicaId: brokerId, replicaEpoch: brokerEpoch } = replicaState
+  return brokerId < 0 ? undefined : { brokerId, brokerEpoch }
 }
 
 function contextOf(service: KafkaService, request: FetchRequest, version: number): Context | number {
@@ -93,13 +112,13 @@ function readAll(
   service: KafkaService,
   wanted: readonly WantedPartition[],
   maxBytes: number,
-  isCommitted: boolean,
+  reading: Reading,
 ): Fetched[] {
   const all: Fetched[] = []
   let bytes = 0
   for (const partition of wanted) {
     const most = Math.min(partition.maxBytes, maxBytes - bytes)
-    const fetched = readOne(service, partition, most, bytes === 0, isCommitted)
+    const fetched = readOne(service, partition, most, bytes === 0, reading)
     bytes += fetched.bytes
     all.push(fetched)
   }
@@ -111,7 +130,7 @@ function readOne(
   wanted: WantedPartition,
   maxBytes: number,
   isFirst: boolean,
-  isCommitted: boolean,
+  { isCommitted, follower }: Reading,
 ): Fetched {
   const partition = find(service, wanted)
   if (typeof partition === 'number') return failed(wanted, partition)
@@ -120,13 +139,23 @@ function readOne(
     const fault = epochFault(service, partition, wanted.currentLeaderEpoch)
     if (fault !== undefined) return failed(wanted, fault)
     const wire = service.readers.of(partition)
-    const { highWatermark, logStartOffset } = wire.reader
     const diverging = divergingEpoch(service, partition, wanted)
-    wire.reader.demandInRange(wanted.fetchOffset)
     const isDiverging = diverging !== undefined
+    if (!isDiverging) wire.reader.demandInRange(wanted.fetchOffset)
+    if (follower !== undefined) {
+      const refusal = takeFollower(service, partition, wanted, follower, isDiverging)
+      if (refusal !== undefined) return failed(wanted, refusal)
+    }
+    const { logStartOffset, logEndOffset } = wire.reader
+    const highWatermark = control.get(partition.slot, SLOT.highWatermark)
     const { pieces, bytes } = isDiverging
       ? { pieces: NOTHING, bytes: 0 }
-      : wire.read(wanted.fetchOffset, maxBytes, isFirst && maxBytes > 0)
+      : wire.read(
+          wanted.fetchOffset,
+          maxBytes,
+          isFirst && maxBytes > 0,
+          follower === undefined ? undefined : logEndOffset,
+        )
     const answer: PartitionAnswer = {
       partitionIndex: wanted.partition,
       errorCode: KAFKA_ERROR.NONE,
@@ -148,8 +177,25 @@ function readOne(
   }
 }
 
+/** A follower's fetch says what it has. The code of the error when it is none of ours. */
+function takeFollower(
+  service: KafkaService,
+  { topic, partition }: ClientPartition,
+  { currentLeaderEpoch, fetchOffset }: WantedPartition,
+  follower: Follower,
+  isDiverging: boolean,
+): number | undefined {
+  const topicId = service.broker.topicIdOf(topic)
+  if (service.node === undefined || topicId === undefined) return KAFKA_ERROR.NOT_LEADER_OR_FOLLOWER
+  const position = { ...follower, leaderEpoch: currentLeaderEpoch, offset: fetchOffset, isDiverging }
+  const outcome = service.node.replicas.fetched(topicId, partition, position)
+  if (outcome === 'fenced') return KAFKA_ERROR.FENCED_LEADER_EPOCH
+  if (outcome === 'unknown-epoch') return KAFKA_ERROR.UNKNOWN_LEADER_EPOCH
+  return outcome === 'not-leader' || outcome === 'not-a-replica' ? KAFKA_ERROR.NOT_LEADER_OR_FOLLOWER : undefined
+}
+
 function find(service: KafkaService, { topic, isId, partition }: WantedPartition): ClientPartition | number {
-  return service.partition(service.topic(isId ? { topicId: topic } : { name: topic }), partition)
+  return service.ledPartition(service.topic(isId ? { topicId: topic } : { name: topic }), partition)
 }
 
 function failed(wanted: WantedPartition, errorCode: number, highWatermark = -1, logStartOffset = -1): Fetched {

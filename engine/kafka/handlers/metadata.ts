@@ -1,15 +1,14 @@
-/** Metadata, DescribeCluster, DescribeTopicPartitions: which brokers and topics there are. This broker leads everything. */
+/** Metadata, DescribeCluster, DescribeTopicPartitions: which brokers and topics there are. */
 import { MillraceError } from '../../base/errors.ts'
 import type { ClientPartition, ClientTopic } from '../../broker/topic-metadata.ts'
 import { checkTopicName } from '../../format/file-names.ts'
-import { SLOT, STATE } from '../../memory/control-block.ts'
 import type { WrittenMessage } from '../codec/notation.ts'
 import { KAFKA_ERROR, kafkaCodeOf } from '../error-codes.ts'
 import { CLUSTER_OPERATIONS, type Handler, NOT_ASKED, TOPIC_OPERATIONS } from '../handler.ts'
 import type { describeCluster } from '../messages/describe-cluster.ts'
 import type { describeTopicPartitions } from '../messages/describe-topic-partitions.ts'
 import type { metadata, metadataResponse } from '../messages/metadata.ts'
-import type { Call, KafkaService } from '../service.ts'
+import type { KafkaService } from '../service.ts'
 
 type TopicAnswer = WrittenMessage<typeof metadataResponse>['topics'][number]
 
@@ -26,16 +25,12 @@ export const handleMetadata: Handler<typeof metadata> = async (service, request,
   else for (const wanted of topics) found.push(await find(service, wanted, allowAutoTopicCreation))
   const asked = request.includeTopicAuthorizedOperations ? TOPIC_OPERATIONS : NOT_ASKED
   return {
-    brokers: [brokerOf(service, call)],
+    brokers: [...service.cluster.brokers(call)],
     clusterId: service.clusterId,
-    controllerId: service.settings.nodeId,
+    controllerId: service.cluster.controllerId,
     topics: found.map(topic => ('errorCode' in topic ? topic : describe(service, topic, asked))),
     clusterAuthorizedOperations: request.includeClusterAuthorizedOperations ? CLUSTER_OPERATIONS : NOT_ASKED,
   }
-}
-
-function brokerOf({ settings }: KafkaService, { endpoint }: Call): { nodeId: number; host: string; port: number } {
-  return { nodeId: settings.nodeId, ...endpoint }
 }
 
 async function find(
@@ -50,7 +45,9 @@ async function find(
   try {
     checkTopicName(name)
     if (!mayCreate || !service.settings.autoCreateTopics) return failed(KAFKA_ERROR.UNKNOWN_TOPIC_OR_PARTITION)
-    await service.broker.createTopic(name, service.settings.defaultPartitions, {})
+    const { defaultPartitions: partitions } = service.settings
+    const unsaid = { replicationFactor: undefined, assignments: undefined }
+    await service.cluster.createTopic({ topic: name, partitions, config: {}, ...unsaid })
   } catch (error) {
     // Two clients may have asked for it at once.
     if (!(error instanceof MillraceError && error.code === 'TOPIC_ALREADY_EXISTS')) return failed(kafkaCodeOf(error))
@@ -68,23 +65,21 @@ function describe(service: KafkaService, topic: ClientTopic, topicAuthorizedOper
   }
 }
 
-function describePartition({ broker, settings }: KafkaService, { partition, slot }: ClientPartition) {
-  const { control } = broker.memory
-  const replicas = [settings.nodeId]
-  const isOffline = control.get(slot, SLOT.state) === STATE.failed
+function describePartition({ cluster }: KafkaService, partition: ClientPartition) {
+  const { leaderId, leaderEpoch, replicas, isr, offline } = cluster.describe(partition)
   return {
-    errorCode: isOffline ? KAFKA_ERROR.LEADER_NOT_AVAILABLE : KAFKA_ERROR.NONE,
-    partitionIndex: partition,
-    leaderId: isOffline ? -1 : settings.nodeId,
-    leaderEpoch: control.get(slot, SLOT.leaderEpoch),
-    replicaNodes: replicas,
-    isrNodes: isOffline ? [] : replicas,
-    offlineReplicas: isOffline ? replicas : [],
+    errorCode: leaderId < 0 ? KAFKA_ERROR.LEADER_NOT_AVAILABLE : KAFKA_ERROR.NONE,
+    partitionIndex: partition.partition,
+    leaderId,
+    leaderEpoch,
+    replicaNodes: [...replicas],
+    isrNodes: [...isr],
+    offlineReplicas: [...offline],
   }
 }
 
 export const handleDescribeCluster: Handler<typeof describeCluster> = (service, request, call) => {
-  const { clusterId, settings } = service
+  const { clusterId, cluster } = service
   const isOfBrokers = request.endpointType === 1
   return {
     // Controllers are not told apart: whoever wants their addresses is answered as a broker of Kafka answers.
@@ -92,8 +87,10 @@ export const handleDescribeCluster: Handler<typeof describeCluster> = (service, 
     errorMessage: isOfBrokers ? null : 'This listener knows brokers only.',
     endpointType: request.endpointType,
     clusterId,
-    controllerId: settings.nodeId,
-    brokers: isOfBrokers ? [{ brokerId: settings.nodeId, ...call.endpoint, isFenced: false }] : [],
+    controllerId: cluster.controllerId,
+    brokers: isOfBrokers
+      ? cluster.brokers(call).map(({ nodeId, ...address }) => ({ brokerId: nodeId, ...address, isFenced: false }))
+      : [],
     clusterAuthorizedOperations: request.includeClusterAuthorizedOperations ? CLUSTER_OPERATIONS : NOT_ASKED,
   }
 }

@@ -70,7 +70,7 @@ export function handleProduce(
           typeof partition === 'number' ? -1 : service.broker.memory.control.get(partition.slot, SLOT.logStartOffset)
         answers[index] = { index: data.index, errorCode, baseOffset, logAppendTimeMs, logStartOffset }
       }
-      const partition = service.partition(topic, data.index)
+      const partition = service.ledPartition(topic, data.index)
       const fault = refusal ?? (typeof partition === 'number' ? partition : faultOf(data))
       if (fault !== undefined) {
         answer(fault)
@@ -143,12 +143,12 @@ function appendTime(service: KafkaService, partition: ClientPartition, baseOffse
   }
 }
 
-export const handleInitProducerId: Handler<typeof initProducerId> = (service, { transactionalId }) => {
+export const handleInitProducerId: Handler<typeof initProducerId> = async (service, { transactionalId }) => {
   if (transactionalId !== null) {
     return { errorCode: KAFKA_ERROR.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, producerId: -1, producerEpoch: -1 }
   }
   try {
-    return { errorCode: KAFKA_ERROR.NONE, producerId: service.broker.allocateProducerId(), producerEpoch: 0 }
+    return { errorCode: KAFKA_ERROR.NONE, producerId: await service.cluster.allocateProducerId(), producerEpoch: 0 }
   } catch (error) {
     return { errorCode: kafkaCodeOf(error), producerId: -1, producerEpoch: -1 }
   }

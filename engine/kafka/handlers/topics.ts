@@ -1,8 +1,9 @@
-/** CreateTopics, DeleteTopics, CreatePartitions, DeleteRecords. One broker has every replica. */
+/** CreateTopics, DeleteTopics, CreatePartitions, DeleteRecords. */
 import { MillraceError } from '../../base/errors.ts'
 import { TOPIC_PARTITIONS_MAX } from '../../base/limits.ts'
 import { checkTopicName } from '../../format/file-names.ts'
 import { checkTopicConfigs, effectiveTopicConfig } from '../../log/topic-config.ts'
+import type { NewTopicRequest } from '../cluster-view.ts'
 import { KAFKA_ERROR, kafkaCodeOf, messageOf } from '../error-codes.ts'
 import type { Handler } from '../handler.ts'
 import type { createPartitions } from '../messages/create-partitions.ts'
@@ -43,8 +44,10 @@ export const handleCreateTopics: Handler<typeof createTopics> = async (service, 
     const { name } = topic
     try {
       if ((counts.get(name) as number) > 1) throw new Refusal(KAFKA_ERROR.INVALID_REQUEST, 'The topic is named twice.')
-      const { partitions, config } = plan(service, topic)
-      const topicId = validateOnly ? NO_ID : await service.broker.createTopic(name, partitions, config)
+      const planned = plan(service, topic)
+      const { partitions, config } = planned
+      const replicationFactor = service.cluster.demandCreatable(planned)
+      const topicId = validateOnly ? NO_ID : await service.cluster.createTopic(planned)
       const configs = Object.entries(effectiveTopicConfig(config)).map(([key, value]) => ({
         name: key,
         value,
@@ -52,7 +55,7 @@ export const handleCreateTopics: Handler<typeof createTopics> = async (service, 
         configSource: Object.hasOwn(config, key) ? CONFIG_SOURCE.topic : CONFIG_SOURCE.default,
         isSensitive: false,
       }))
-      return { name, topicId, ...NO_ERROR, numPartitions: partitions, replicationFactor: 1, configs }
+      return { name, topicId, ...NO_ERROR, numPartitions: partitions, replicationFactor, configs }
     } catch (error) {
       return { name, ...failure(error), configs: null }
     }
@@ -61,7 +64,7 @@ export const handleCreateTopics: Handler<typeof createTopics> = async (service, 
 }
 
 /** What a new topic would be. Throws what is wrong with it. */
-function plan(service: KafkaService, topic: NewTopic): { partitions: number; config: Record<string, string> } {
+function plan(service: KafkaService, topic: NewTopic): NewTopicRequest {
   const { name, numPartitions, replicationFactor, assignments, configs } = topic
   checkTopicName(name)
   if (service.topics.byName(name) !== undefined) throw new MillraceError('TOPIC_ALREADY_EXISTS', { topic: name })
@@ -73,20 +76,15 @@ function plan(service: KafkaService, topic: NewTopic): { partitions: number; con
         'With an assignment neither partitions nor replication factor are given.',
       )
     }
-    checkAssignment(service, assignments)
-    return { partitions: assignments.length, config }
-  }
-  if (replicationFactor !== BY_DEFAULT && replicationFactor !== 1) {
-    throw new Refusal(
-      KAFKA_ERROR.INVALID_REPLICATION_FACTOR,
-      `Replication factor: ${replicationFactor} larger than available brokers: 1.`,
-    )
+    const placed = { assignments: placesOf(service, assignments, 0), replicationFactor: undefined }
+    return { topic: name, partitions: assignments.length, config, ...placed }
   }
   const partitions = numPartitions === BY_DEFAULT ? service.settings.defaultPartitions : numPartitions
   if (partitions < 1 || partitions > TOPIC_PARTITIONS_MAX) {
     throw new MillraceError('INVALID_PARTITIONS', { topic: name, partitions, most: TOPIC_PARTITIONS_MAX })
   }
-  return { partitions, config }
+  const factor = replicationFactor === BY_DEFAULT ? undefined : replicationFactor
+  return { topic: name, partitions, replicationFactor: factor, assignments: undefined, config }
 }
 
 function valueOfConfig({ name, value }: { name: string; value: string | null }): string {
@@ -94,14 +92,22 @@ function valueOfConfig({ name, value }: { name: string; value: string | null }):
   return value
 }
 
-function checkAssignment({ settings }: KafkaService, assignments: NewTopic['assignments']): void {
-  const numbers = new Set(assignments.map(({ partitionIndex }) => partitionIndex))
-  const isWhole = assignments.every((_, index) => numbers.has(index))
-  const isHere = assignments.every(({ brokerIds }) => brokerIds.length === 1 && brokerIds[0] === settings.nodeId)
-  if (!isWhole || !isHere || numbers.size !== assignments.length) {
-    const message = `Every partition from 0 on has one replica, on broker ${settings.nodeId}.`
+/** Replicas of each partition, from number `first` on. @throws INVALID_REPLICA_ASSIGNMENT when it cannot be */
+function placesOf({ cluster }: KafkaService, assignments: NewTopic['assignments'], first: number): number[][] {
+  const sorted = [...assignments].sort((a, b) => a.partitionIndex - b.partitionIndex)
+  const isWhole = sorted.every(({ partitionIndex }, index) => partitionIndex === first + index)
+  const factor = sorted[0]?.brokerIds.length
+  const isEven = sorted.every(({ brokerIds }) => brokerIds.length === factor && new Set(brokerIds).size === factor)
+  if (!isWhole || !isEven || factor === 0) {
+    const message = `Every partition from ${first} on has its replicas, as many as the others, on brokers of their own.`
     throw new Refusal(KAFKA_ERROR.INVALID_REPLICA_ASSIGNMENT, message)
   }
+  const known = cluster.brokerIds
+  const unknown = sorted.flatMap(({ brokerIds }) => brokerIds).find(id => !known.includes(id))
+  if (unknown !== undefined) {
+    throw new Refusal(KAFKA_ERROR.INVALID_REPLICA_ASSIGNMENT, `There is no broker ${unknown}, but ${known.join(', ')}.`)
+  }
+  return sorted.map(({ brokerIds }) => [...brokerIds])
 }
 
 export const handleDeleteTopics: Handler<typeof deleteTopics> = async (service, request, call) => {
@@ -112,7 +118,7 @@ export const handleDeleteTopics: Handler<typeof deleteTopics> = async (service, 
     if (typeof topic === 'number') return { name, topicId, errorCode: topic, errorMessage: 'There is no such topic.' }
     const known = { name: topic.topic, topicId: topic.topicId }
     try {
-      await service.broker.deleteTopic(topic.topic)
+      await service.cluster.deleteTopic(topic.topic)
       return { ...known, ...NO_ERROR }
     } catch (error) {
       return { ...known, ...failure(error) }
@@ -135,14 +141,15 @@ export const handleCreatePartitions: Handler<typeof createPartitions> = async (s
           most: TOPIC_PARTITIONS_MAX,
         })
       }
+      let placed: number[][] | undefined
       if (assignments !== null) {
-        const added = assignments.map(({ brokerIds }, partitionIndex) => ({ partitionIndex, brokerIds }))
-        checkAssignment(service, added)
+        const added = assignments.map(({ brokerIds }, index) => ({ partitionIndex: existing + index, brokerIds }))
+        placed = placesOf(service, added, existing)
         if (added.length !== count - existing) {
           throw new Refusal(KAFKA_ERROR.INVALID_REPLICA_ASSIGNMENT, 'Each new partition has an assignment.')
         }
       }
-      if (!validateOnly) await service.broker.createPartitions(name, count)
+      if (!validateOnly) await service.cluster.createPartitions(name, count, placed)
       return { name, ...NO_ERROR }
     } catch (error) {
       return { name, ...failure(error) }
@@ -155,6 +162,8 @@ export const handleDeleteRecords: Handler<typeof deleteRecords> = async (service
   const answers = topics.map(async ({ name, partitions }) => {
     const results = partitions.map(async ({ partitionIndex, offset }) => {
       try {
+        const led = service.ledPartition(service.topic({ name }), partitionIndex)
+        if (typeof led === 'number') return { partitionIndex, lowWatermark: -1, errorCode: led }
         const lowWatermark = await service.broker.deleteRecords(name, partitionIndex, offset)
         return { partitionIndex, lowWatermark, errorCode: KAFKA_ERROR.NONE as number }
       } catch (error) {

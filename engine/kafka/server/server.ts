@@ -11,8 +11,14 @@ import { MillraceError } from '../../base/errors.ts'
 import { GIB, KIB, MIB } from '../../base/limits.ts'
 import type { Broker } from '../../broker/broker.ts'
 import { whole } from '../../broker/options.ts'
+import { ClusterNode, type ClusterOptions } from '../../cluster/cluster-node.ts'
+import type { MetadataStore } from '../../cluster/metadata-store.ts'
+import type { ReplicaSource } from '../../cluster/replica-source.ts'
 import type { Groups } from '../../group/groups.ts'
+import { GroupPlacement } from '../group-placement.ts'
 import { CONNECTIONS_MAX, PENDING_BYTES_MAX, REQUEST_BYTES_MAX } from '../limits.ts'
+import { LocalSource } from '../local-source.ts'
+import { PeerSource } from '../peer-source.ts'
 import { KafkaService } from '../service.ts'
 import { type Answer, Connection, type ConnectionHandler } from './connection.ts'
 import { Dispatcher, isPipelined } from './dispatcher.ts'
@@ -57,6 +63,11 @@ export interface Interceptor {
 export interface ServerEvents {
   /** A connection was ended by this side: why. */
   connectionEnded: [reason: Error, address: string]
+}
+
+export interface JoinOptions extends ClusterOptions {
+  /** Brokers of this process by id, this one among them afterwards: they replicate through shared memory. */
+  readonly peers?: Map<number, KafkaServer>
 }
 
 const INT_MAX = 0x7fff_ffff
@@ -113,6 +124,59 @@ export class KafkaServer extends EventEmitter<ServerEvents> implements Connectio
 
   async #listen(options: ListenerOptions): Promise<void> {
     this.#listeners.push(await Listener.open(options, (socket, listener) => this.#accept(socket, listener)))
+  }
+
+  /**
+   * Makes the engine one broker of a cluster, under the first listener's address: it takes part once this resolves. `leaveCluster` before it
+   * is closed.
+   * @throws DUPLICATE_BROKER, METADATA_STORE_UNAVAILABLE, CLOSED
+   */
+  async joinCluster(
+    store: MetadataStore,
+    { peers, ...options }: JoinOptions,
+    report: (error: MillraceError) => void,
+  ): Promise<ClusterNode> {
+    const { broker, settings } = this.#service
+    const brokerId = settings.nodeId
+    const { groups, readers } = this.#service
+    const ingest = await this.#service.attached()
+    const node = await ClusterNode.open({
+      ...options,
+      brokerId,
+      broker,
+      ingest,
+      store,
+      address: this.#advertised(),
+      sourceOf: leader => peers?.get(leader.brokerId)?.localSource() ?? new PeerSource(leader, brokerId),
+      report,
+    })
+    this.#service.join(node, new GroupPlacement({ broker, node, groups, ingest, readers, report }))
+    peers?.set(brokerId, this)
+    try {
+      await node.start()
+    } catch (error) {
+      peers?.delete(brokerId)
+      throw error
+    }
+    return node
+  }
+
+  /** Replication from this broker to another of the same process. */
+  localSource(): ReplicaSource {
+    return new LocalSource(this.#service)
+  }
+
+  /** Where other brokers find this one. @throws INVALID_ARGUMENT where that is not said */
+  #advertised(): Endpoint {
+    const [first = this.#options] = this.#options.listeners ?? []
+    const { host, port } = this.addresses[0] as Endpoint
+    const advertised = { host: first.advertisedHost ?? host, port: first.advertisedPort ?? port }
+    if (advertised.host !== '0.0.0.0' && advertised.host !== '::') return advertised
+    throw new MillraceError('INVALID_ARGUMENT', {
+      argument: 'advertisedHost',
+      value: advertised.host,
+      expected: 'a host',
+    })
   }
 
   /** Where it listens, in the order of the listeners. */

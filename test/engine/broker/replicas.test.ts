@@ -62,6 +62,13 @@ class Node {
     })
   }
 
+  /** As a follower does; `from`: where the log is said to end. @returns log end offset */
+  follow(bytes: Uint8Array, from = this.word('logEndOffset')): Promise<number> {
+    const prefix = Buffer.alloc(8)
+    prefix.writeBigInt64BE(BigInt(from))
+    return this.append(Buffer.concat([prefix, bytes]), REQUEST_FLAG.replica)
+  }
+
   produce(value: string, flags = 0): Promise<number> {
     return this.append(foreignBatch({ offset: 0, records: [`k=${value}`] }), flags)
   }
@@ -182,8 +189,8 @@ test('a follower stores what its leader has byte for byte, with its epochs, once
   await lead(leader, 7)
   for (const value of ['d', 'e']) await leader.produce(value, REQUEST_FLAG.leaderOnly)
   const bytes = leader.bytesFrom(0)
-  expect(await follower.append(bytes, REQUEST_FLAG.replica)).toBe(5)
-  expect(await follower.append(bytes, REQUEST_FLAG.replica)).toBe(5)
+  expect(await follower.follow(bytes)).toBe(5)
+  expect(await follower.follow(bytes)).toBe(5)
   expect(follower.word('leaderEpoch')).toBe(7)
   expect(follower.word('highWatermark')).toBe(0)
   follower.broker.replicas.commit(follower.hosted, 4)
@@ -201,17 +208,17 @@ test('a follower refuses what is damaged and what is not from a leader of its ti
   const bytes = Buffer.from(leader.bytesFrom(0))
   const damaged = Buffer.from(bytes)
   damaged.writeUInt8(damaged.readUInt8(damaged.length - 1) ^ 1, damaged.length - 1)
-  await expect(follower.append(damaged, REQUEST_FLAG.replica)).rejects.toMatchObject({ code: 'CORRUPT_BATCH' })
+  await expect(follower.follow(damaged)).rejects.toMatchObject({ code: 'CORRUPT_BATCH' })
   expect(follower.word('logEndOffset')).toBe(1) // the first of them is sound
-  expect(await follower.append(bytes, REQUEST_FLAG.replica)).toBe(2)
-  await expect(leader.append(bytes, REQUEST_FLAG.replica)).rejects.toMatchObject({ code: 'NOT_LEADER_OR_FOLLOWER' })
+  expect(await follower.follow(bytes)).toBe(2)
+  await expect(leader.follow(bytes)).rejects.toMatchObject({ code: 'NOT_LEADER_OR_FOLLOWER' })
   await lead(follower, 9)
   await follower.produce('c', REQUEST_FLAG.leaderOnly)
   await follower.broker.replicas.follow(follower.hosted)
   await leader.produce('late', REQUEST_FLAG.leaderOnly)
   await leader.produce('later', REQUEST_FLAG.leaderOnly)
   const late = leader.bytesFrom(3)
-  await expect(follower.append(late, REQUEST_FLAG.replica)).rejects.toMatchObject({ code: 'CORRUPT_BATCH' })
+  await expect(follower.follow(late)).rejects.toMatchObject({ code: 'CORRUPT_BATCH' })
 })
 
 test.for(['clean', 'crashed'])(
@@ -231,16 +238,26 @@ test.for(['clean', 'crashed'])(
   },
 )
 
+test('a follower leaves nothing out, also when what came before was refused', async () => {
+  const leader = await open('a')
+  const follower = await open('b')
+  await lead(leader, 2)
+  for (const value of ['a', 'b', 'c']) await leader.produce(value, REQUEST_FLAG.leaderOnly)
+  await expect(follower.follow(leader.bytesFrom(1), 1)).rejects.toMatchObject({ code: 'CORRUPT_BATCH' })
+  expect(follower.word('logEndOffset')).toBe(0)
+  expect(await follower.follow(leader.bytesFrom(0))).toBe(3)
+})
+
 test('a follower that is cut goes on under the epoch that it has', async () => {
   const leader = await open('a')
   const follower = await open('b')
   await lead(leader, 2)
   for (const value of ['a', 'b', 'c']) await leader.produce(value, REQUEST_FLAG.leaderOnly)
   const bytes = leader.bytesFrom(0)
-  await follower.append(bytes, REQUEST_FLAG.replica)
+  await follower.follow(bytes)
   follower.broker.replicas.commit(follower.hosted, 1)
   await follower.broker.truncate('t', 0, { offset: 2 })
   expect([follower.word('logEndOffset'), follower.word('leaderEpoch')]).toEqual([2, 2])
   expect(follower.word('highWatermark')).toBe(1)
-  expect(await follower.append(leader.bytesFrom(2), REQUEST_FLAG.replica)).toBe(3)
+  expect(await follower.follow(leader.bytesFrom(2))).toBe(3)
 })

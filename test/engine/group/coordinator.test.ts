@@ -1,7 +1,8 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import type { TopicId } from '../../../engine/base/brands.ts'
 import { MillraceError } from '../../../engine/base/errors.ts'
-import type { GroupCoordinator, GroupStorage } from '../../../engine/group/coordinator.ts'
+import type { GroupCoordinator } from '../../../engine/group/coordinator.ts'
+import type { GroupStorage } from '../../../engine/group/storage.ts'
 import { errorOf } from '../store/support.ts'
 import {
   beat,

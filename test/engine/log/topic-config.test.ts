@@ -25,11 +25,13 @@ test('defaults are those of Kafka', () => {
     'message.timestamp.type': 'CreateTime',
     'min.cleanable.dirty.ratio': '0.5',
     'min.compaction.lag.ms': '0',
+    'min.insync.replicas': '1',
     'retention.bytes': '-1',
     'retention.ms': '604800000',
     'segment.bytes': '1073741824',
     'segment.index.bytes': '10485760',
     'segment.ms': '604800000',
+    'unclean.leader.election.enable': 'false',
   })
   expect(parseTopicConfig({})).toMatchObject({ durable: false, logAppendTime: false, segmentBytes: 2 ** 30 })
 })

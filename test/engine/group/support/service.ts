@@ -2,12 +2,8 @@
 import type { TopicId } from '../../../../engine/base/brands.ts'
 import { ManualClock } from '../../../../engine/base/clock.ts'
 import type { GroupConfig } from '../../../../engine/group/config.ts'
-import {
-  type CoordinatorOptions,
-  GroupCoordinator,
-  type GroupStorage,
-  type TopicSource,
-} from '../../../../engine/group/coordinator.ts'
+import { type CoordinatorOptions, GroupCoordinator, type TopicSource } from '../../../../engine/group/coordinator.ts'
+import type { GroupStorage } from '../../../../engine/group/storage.ts'
 import type { Store } from '../../../../engine/store/store.ts'
 import { openStore, temporaryDirectory } from '../../store/support.ts'
 

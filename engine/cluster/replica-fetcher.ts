@@ -1,0 +1,283 @@
+/**
+ * Follows one leader: asks it for what comes behind the ends of the logs that this broker follows there, and stores that. One request at a
+ * time, for all those partitions; what each says moves the leader's view of this broker forward.
+ *
+ *     fetch ──▶ records ──▶ writer threads, byte for byte ──▶ high watermark
+ *        └────▶ diverging ──▶ cut to the leader's epoch, and again
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { MillraceError } from '../base/errors.ts'
+import { KIB, MIB } from '../base/limits.ts'
+import type { Broker } from '../broker/broker.ts'
+import type { HostedPartition } from '../broker/hosted-partition.ts'
+import { errorOfStatus, type Ingest, type PlacedRequest } from '../broker/ingest.ts'
+import type { ClientPartition } from '../broker/topic-metadata.ts'
+import { BATCH, baseOffsetOf, batchBytes, lastOffsetOf, leaderEpochOf } from '../format/record-batch.ts'
+import { REPLICA_PREFIX_BYTES, REQUEST_FLAG } from '../memory/append-channel.ts'
+import { SLOT } from '../memory/control-block.ts'
+import type { FetchedReplica, FetchPosition, ReplicaFetchOptions, ReplicaSource } from './replica-source.ts'
+
+const MAX_WAIT_MS = 500
+const MAX_BYTES = 8 * MIB
+const PARTITION_MAX_BYTES = MIB
+/** What one request to a writer carries at most, unless one batch is larger. */
+const PIECE_BYTES = 512 * KIB
+const RETRY_MS = 100
+const ROOM_WAIT_MS = 1_000
+
+export interface FollowedPartition {
+  readonly hosted: HostedPartition
+  readonly leaderEpoch: number
+}
+
+export interface ReplicaFetcherOptions {
+  readonly broker: Broker
+  readonly ingest: Ingest
+  readonly source: ReplicaSource
+  readonly brokerId: number
+  /** Under which this broker is registered; undefined while it is not. */
+  readonly brokerEpoch: () => number | undefined
+  readonly report: (error: unknown, partition?: HostedPartition) => void
+}
+
+export class ReplicaFetcher {
+  readonly #options: ReplicaFetcherOptions
+  readonly #followed = new Map<number, FollowedPartition>()
+  /** Of the round under way: a partition that leaves waits for its end. */
+  #round: Promise<void> = Promise.resolve()
+  #running = false
+  #isClosed = false
+  #wake: (() => void) | undefined
+  /** What the last round failed with. */
+  #failure: string | undefined
+
+  constructor(options: ReplicaFetcherOptions) {
+    this.#options = options
+  }
+
+  get isIdle(): boolean {
+    return this.#followed.size === 0
+  }
+
+  add(followed: FollowedPartition): void {
+    this.#followed.set(followed.hosted.slot, followed)
+    this.#wake?.()
+    if (this.#running || this.#isClosed) return
+    this.#running = true
+    void this.#run()
+  }
+
+  /** When this resolves nothing more of the partition is stored. */
+  async remove({ slot }: HostedPartition): Promise<void> {
+    if (!this.#followed.delete(slot)) return
+    await this.#round
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    this.#followed.clear()
+    this.#options.source.close()
+    this.#wake?.()
+    await this.#round
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#isClosed && this.#followed.size > 0) {
+      this.#round = this.#fetchOnce().then(
+        () => {
+          this.#failure = undefined
+        },
+        async error => {
+          if (this.#isClosed) return
+          this.#reportOnce(error)
+          await this.#pause()
+        },
+      )
+      await this.#round
+    }
+    this.#running = false
+  }
+
+  /** A leader that cannot be reached is tried again and again, and told of when that begins. */
+  #reportOnce(error: unknown): void {
+    const { message } = error as Error
+    if (message !== this.#failure) this.#options.report(error)
+    this.#failure = message
+  }
+
+  async #pause(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#wake = resolve
+    await Promise.race([promise, sleep(RETRY_MS)])
+    this.#wake = undefined
+  }
+
+  async #fetchOnce(): Promise<void> {
+    const { broker, source, brokerId, brokerEpoch } = this.#options
+    const epoch = brokerEpoch()
+    if (epoch === undefined) return await this.#pause()
+    const { control } = broker.memory
+    const asked = new Map<string, FollowedPartition>()
+    const positions: FetchPosition[] = []
+    for (const followed of this.#followed.values()) {
+      const { hosted, leaderEpoch } = followed
+      if (hosted.failure !== undefined) continue
+      const { topicId, partition, slot } = hosted
+      asked.set(`${topicId}/${partition}`, followed)
+      const offset = control.get(slot, SLOT.logEndOffset)
+      const logStartOffset = control.get(slot, SLOT.logStartOffset)
+      positions.push({
+        topicId,
+        partition,
+        leaderEpoch,
+        offset,
+        lastEpoch: broker.replicas.lastEpoch(hosted),
+        logStartOffset,
+      })
+    }
+    if (positions.length === 0) return await this.#pause()
+    const limits = { maxWaitMs: MAX_WAIT_MS, maxBytes: MAX_BYTES, partitionMaxBytes: PARTITION_MAX_BYTES }
+    const options: ReplicaFetchOptions = { brokerId, brokerEpoch: epoch, ...limits }
+    const fetched = await source.fetch(positions, options)
+    const stored: Promise<boolean>[] = []
+    for (const one of fetched) {
+      const followed = asked.get(`${one.topicId}/${one.partition}`)
+      // What left meanwhile is not stored: its log may be a leader's by now.
+      if (followed !== undefined && this.#followed.get(followed.hosted.slot) === followed)
+        stored.push(this.#take(followed, one))
+    }
+    const outcomes = await Promise.all(stored)
+    if (outcomes.length > 0 && outcomes.every(ok => !ok)) await this.#pause() // nothing but refusals: the news is on its way
+  }
+
+  /** True when the partition is well. */
+  async #take({ hosted }: FollowedPartition, fetched: FetchedReplica): Promise<boolean> {
+    const { broker, report } = this.#options
+    try {
+      if (fetched.refusal !== undefined) return await this.#refused(hosted, fetched)
+      if (fetched.diverging !== undefined) {
+        await this.#cut(hosted, fetched.diverging)
+        return true
+      }
+      if (fetched.pieces.length > 0) await this.#store(hosted, fetched.pieces)
+      broker.replicas.commit(hosted, fetched.highWatermark)
+      const { control } = broker.memory
+      const most = Math.min(fetched.logStartOffset, control.get(hosted.slot, SLOT.highWatermark))
+      if (most > control.get(hosted.slot, SLOT.logStartOffset))
+        await broker.deleteRecords(hosted.topic, hosted.partition, most)
+      return true
+    } catch (error) {
+      report(error, hosted)
+      return false
+    }
+  }
+
+  async #refused(hosted: HostedPartition, { refusal, logStartOffset }: FetchedReplica): Promise<boolean> {
+    if (refusal !== 'out-of-range') return false
+    const { broker } = this.#options
+    const logEndOffset = broker.memory.control.get(hosted.slot, SLOT.logEndOffset)
+    if (logStartOffset > logEndOffset) await broker.restart(hosted.topic, hosted.partition, logStartOffset)
+    return false
+  }
+
+  /** To the end of the leader's epoch, or of what this log has of it: the next fetch tells whether that was enough. */
+  async #cut(
+    { topic, partition, slot }: HostedPartition,
+    diverging: { epoch: number; endOffset: number },
+  ): Promise<void> {
+    const { broker } = this.#options
+    const { control } = broker.memory
+    const own = diverging.epoch < 0 ? undefined : broker.offsetForLeaderEpoch(topic, partition, diverging.epoch)
+    const end = Math.min(Math.max(diverging.endOffset, 0), own?.endOffset ?? Number.MAX_SAFE_INTEGER)
+    const offset = Math.max(end, control.get(slot, SLOT.logStartOffset))
+    if (offset < control.get(slot, SLOT.logEndOffset)) await broker.truncate(topic, partition, { offset })
+  }
+
+  /** In order: all pieces are on their way before the first is stored, and each says where it goes on. */
+  async #store(hosted: HostedPartition, pieces: readonly Uint8Array[]): Promise<void> {
+    const { broker } = this.#options
+    const partition = broker.clientTopic(hosted.topic).partitions[hosted.partition] as ClientPartition
+    let from = broker.memory.control.get(hosted.slot, SLOT.logEndOffset)
+    const stored: Promise<void>[] = []
+    try {
+      for (const piece of pieces) {
+        for (const { batches, end, epochs } of stretchesOf(piece)) {
+          for (const { epoch, offset } of epochs) this.#noteEpoch(hosted, epoch, offset)
+          const placed = await this.#place(from, batches)
+          stored.push(this.#append(partition, placed))
+          from = end
+        }
+      }
+    } finally {
+      await Promise.all(stored)
+    }
+  }
+
+  #noteEpoch(hosted: HostedPartition, epoch: number, offset: number): void {
+    if (epoch > (hosted.epochs.at(-1)?.epoch ?? -1)) this.#options.broker.replicas.noteEpoch(hosted, epoch, offset)
+  }
+
+  async #place(from: number, batches: Uint8Array): Promise<PlacedRequest> {
+    const { ingest } = this.#options
+    const prefix = Buffer.alloc(REPLICA_PREFIX_BYTES)
+    prefix.writeBigInt64BE(BigInt(from))
+    const request = { chunks: [prefix, batches], bytes: prefix.length + batches.length, release: () => {} }
+    let placed = ingest.place(request)
+    while (placed === undefined) {
+      await ingest.room(ROOM_WAIT_MS)
+      if (this.#isClosed) throw new MillraceError('CLOSED', { object: 'replica fetcher' })
+      placed = ingest.place(request)
+    }
+    return placed
+  }
+
+  #append(partition: ClientPartition, placed: PlacedRequest): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    placed.append(partition, placed.bytes, REQUEST_FLAG.replica, status =>
+      status === 0 ? resolve() : reject(errorOfStatus(status)),
+    )
+    placed.release()
+    promise.catch(() => {}) // all of them are waited for
+    return promise
+  }
+}
+
+interface Stretch {
+  readonly batches: Uint8Array
+  /** Behind its last record. */
+  readonly end: number
+  readonly epochs: readonly { readonly epoch: number; readonly offset: number }[]
+}
+
+/** Cuts whole batches into requests of some size; what is cut off at the end comes again. */
+function* stretchesOf(piece: Uint8Array): Generator<Stretch> {
+  const view = new DataView(piece.buffer, piece.byteOffset, piece.length)
+  let from = 0
+  let end = -1
+  let epochs: { epoch: number; offset: number }[] = []
+  for (let at = 0; at + BATCH.headerBytes <= piece.length; ) {
+    const bytes = batchBytes(view, at)
+    if (bytes < BATCH.headerBytes || at + bytes > piece.length) break
+    const epoch = leaderEpochOf(view, at)
+    if (epoch !== epochs.at(-1)?.epoch) epochs.push({ epoch, offset: baseOffsetOf(view, at) })
+    end = lastOffsetOf(view, at) + 1
+    at += bytes
+    if (at - from < PIECE_BYTES) continue
+    yield { batches: piece.subarray(from, at), end, epochs }
+    from = at
+    epochs = []
+  }
+  const whole = end === -1 ? 0 : wholeBytes(view, from)
+  if (whole > from) yield { batches: piece.subarray(from, whole), end, epochs }
+}
+
+/** Where the whole batches end that begin at `from`. */
+function wholeBytes(view: DataView, from: number): number {
+  let at = from
+  while (at + BATCH.headerBytes <= view.byteLength) {
+    const bytes = batchBytes(view, at)
+    if (bytes < BATCH.headerBytes || at + bytes > view.byteLength) break
+    at += bytes
+  }
+  return at
+}

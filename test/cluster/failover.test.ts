@@ -1,0 +1,93 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterEach, describe, expect, test } from 'vitest'
+import { etcdBinary } from '../engine/cluster/etcd.ts'
+import { TestCluster } from './support/cluster.ts'
+import { checkHistory, Workload } from './support/history.ts'
+
+const PARTITIONS = 3
+const SAFE = { 'min.insync.replicas': '2' }
+const STORES = etcdBinary === undefined ? (['lmdb'] as const) : (['lmdb', 'etcd'] as const)
+
+let cluster: TestCluster | undefined
+afterEach(async () => {
+  await cluster?.close()
+  cluster = undefined
+})
+
+const begin = async (store: 'lmdb' | 'etcd'): Promise<{ cluster: TestCluster; workload: Workload }> => {
+  cluster = await TestCluster.start({ store })
+  await cluster.createTopic('t', PARTITIONS, 3, SAFE)
+  await cluster.healthy('t')
+  const workload = new Workload(cluster.bootstrap, 't', PARTITIONS)
+  await workload.more(100)
+  return { cluster, workload }
+}
+
+/** Everything is in sync; then the logs are held against what was acknowledged. */
+const end = async (running: TestCluster, workload: Workload): Promise<void> => {
+  await workload.stop()
+  await running.healthy('t')
+  await running.stopBrokers()
+  await checkHistory(running, 't', workload)
+}
+
+const leaderOf = async (running: TestCluster, partition: number): Promise<number> =>
+  (await running.partitions('t'))[partition]?.leader ?? -1
+
+describe.for(STORES)('a cluster over %s', store => {
+  test('a leader that is killed is replaced, comes back, and nothing acknowledged is lost', async () => {
+    const { cluster: running, workload } = await begin(store)
+    for (let round = 0; round < 2; round++) {
+      const leader = await leaderOf(running, round)
+      await running.signal(leader, 'SIGKILL')
+      await running.until('t', all =>
+        all.every(one => one.leader > 0 && one.leader !== leader && !one.isr.includes(leader)),
+      )
+      await workload.more(200)
+      await running.startBroker(leader)
+      await running.healthy('t')
+      await workload.more(200)
+    }
+    expect(workload.longestGapMs).toBeLessThan(15_000)
+    await end(running, workload)
+  }, 180_000)
+
+  test('a leader that was frozen beyond its lease acknowledges nothing when it wakes up, and follows', async () => {
+    const { cluster: running, workload } = await begin(store)
+    const leader = await leaderOf(running, 0)
+    await running.signal(leader, 'SIGSTOP')
+    await sleep(5_000)
+    await running.signal(leader, 'SIGCONT')
+    await running.healthy('t')
+    await workload.more(300)
+    expect(await leaderOf(running, 0)).not.toBe(leader)
+    await end(running, workload)
+  }, 180_000)
+
+  test('a broker that is stopped in order gives its leaders away first', async () => {
+    const { cluster: running, workload } = await begin(store)
+    const leader = await leaderOf(running, 0)
+    const epochs = (await running.partitions('t')).map(({ leaderEpoch }) => leaderEpoch)
+    await running.signal(leader, 'SIGTERM')
+    const after = await running.partitions('t')
+    expect(after.every(one => one.leader > 0 && one.leader !== leader)).toBe(true)
+    expect(after.every((one, index) => one.leaderEpoch <= (epochs[index] as number) + 1)).toBe(true)
+    await workload.more(200)
+    await running.startBroker(leader)
+    await end(running, workload)
+  }, 180_000)
+})
+
+test('with too few in sync nothing is acknowledged, and everything goes on once they are back', async () => {
+  const { cluster: running, workload } = await begin('lmdb')
+  const leader = await leaderOf(running, 0)
+  const others = running.brokerIds.filter(id => id !== leader)
+  for (const id of others) await running.signal(id, 'SIGKILL')
+  await running.until('t', all => all.every(({ isr }) => isr.length === 1))
+  const before = workload.acknowledged.length
+  await sleep(2_000)
+  expect(workload.acknowledged.length).toBe(before)
+  for (const id of others) await running.startBroker(id)
+  await workload.more(200)
+  await end(running, workload)
+}, 180_000)

@@ -1,0 +1,139 @@
+/**
+ * A history of what producers were told and what is in the logs afterwards. A workload sends numbered records with acks=all for as long as it
+ * runs; afterwards every replica is read, and each acknowledged record has to be where it was said to be, in order, and once.
+ */
+import { createHash } from 'node:crypto'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Producer, stringSerializers } from '@platformatic/kafka'
+import { expect } from 'vitest'
+import { Millrace } from '../../../client/millrace.ts'
+import type { TestCluster } from './cluster.ts'
+
+interface Acknowledged {
+  readonly value: string
+  readonly partition: number
+  readonly offset: number
+}
+
+export class Workload {
+  readonly acknowledged: Acknowledged[] = []
+  /** Longest time from one acknowledgement of a partition to its next, in milliseconds. */
+  longestGapMs = 0
+  failures = 0
+  readonly #topic: string
+  readonly #producer: Producer<string, string, string, string>
+  #isStopping = false
+  readonly #running: Promise<unknown>
+
+  constructor(bootstrap: readonly string[], topic: string, partitions: number) {
+    this.#topic = topic
+    this.#producer = new Producer({
+      clientId: 'workload',
+      bootstrapBrokers: [...bootstrap],
+      serializers: stringSerializers,
+      timeout: 3_000,
+      connectTimeout: 1_000,
+      requestTimeout: 3_000,
+      retries: 0,
+    })
+    this.#running = Promise.all(Array.from({ length: partitions }, (_, partition) => this.#send(partition)))
+  }
+
+  /** Resolves when so many more were acknowledged. */
+  async more(count: number, timeoutMs = 60_000): Promise<void> {
+    const until = this.acknowledged.length + count
+    const deadline = performance.now() + timeoutMs
+    while (this.acknowledged.length < until) {
+      if (performance.now() > deadline)
+        throw new Error(`${until - this.acknowledged.length} acknowledgements are missing`)
+      await sleep(5)
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopping = true
+    await this.#running
+    await this.#producer.close()
+  }
+
+  /** One after the other in each partition; a record that failed is given up, and may be in the log or not. */
+  async #send(partition: number): Promise<void> {
+    let lastMs = performance.now()
+    for (let number = 0; !this.#isStopping; number++) {
+      const value = `${partition} ${number}`
+      try {
+        const { offsets } = await this.#producer.send({
+          messages: [{ topic: this.#topic, partition, value }],
+          acks: -1,
+        })
+        const offset = Number(offsets?.[0]?.offset ?? -1)
+        this.acknowledged.push({ value, partition, offset })
+        const nowMs = performance.now()
+        this.longestGapMs = Math.max(this.longestGapMs, nowMs - lastMs)
+        lastMs = nowMs
+      } catch {
+        this.failures++
+        await sleep(20)
+      }
+    }
+  }
+}
+
+/** What a broker's directory has of a topic, by partition: values by offset. */
+async function logsOf(directory: string, topic: string): Promise<Map<number, Map<number, string>>> {
+  const engine = await Millrace.open(directory, { readOnly: true })
+  try {
+    const found = new Map<number, Map<number, string>>()
+    const { partitions } = await engine.admin.describeTopic(topic)
+    for (const { partition } of partitions) {
+      const values = new Map<number, string>()
+      for await (const batch of engine.reader({ topic, partitions: [partition] })) {
+        for (const record of batch) values.set(Number(record.offset), Buffer.from(record.value ?? []).toString())
+      }
+      found.set(partition, values)
+    }
+    return found
+  } finally {
+    await engine.close()
+  }
+}
+
+/** Of all batches of a partition, one segment behind the other. */
+function hashOf(folder: string): string {
+  const hash = createHash('sha256')
+  const segments = readdirSync(folder).filter(name => name.endsWith('.log'))
+  for (const name of segments.sort()) hash.update(batchesOf(readFileSync(join(folder, name))))
+  return hash.digest('hex')
+}
+
+/** Without the room behind the last batch. */
+function batchesOf(bytes: Buffer): Buffer {
+  let at = 0
+  while (at + 61 <= bytes.length && bytes.readInt32BE(at + 8) > 0) at += 12 + bytes.readInt32BE(at + 8)
+  return bytes.subarray(0, at)
+}
+
+/** Reads all replicas of a stopped cluster and holds them against what was acknowledged. */
+export async function checkHistory(cluster: TestCluster, topic: string, workload: Workload): Promise<void> {
+  const replicas = new Map<number, Map<number, Map<number, string>>>()
+  for (const id of cluster.brokerIds) replicas.set(id, await logsOf(cluster.dataOf(id), topic))
+  for (const [id, logs] of replicas) {
+    for (const { value, partition, offset } of workload.acknowledged) {
+      const found = logs.get(partition)?.get(offset)
+      if (found !== value)
+        throw new Error(`broker ${id} has ${found} at ${partition}/${offset}, acknowledged was ${value}`)
+    }
+    for (const values of logs.values()) {
+      const numbers = [...values.values()].map(value => Number(value.split(' ')[1]))
+      expect(numbers).toEqual([...numbers].sort((a, b) => a - b)) // in the order in which they were sent, none twice
+      expect(new Set(numbers).size).toBe(numbers.length)
+    }
+  }
+  const partitions = [...(replicas.values().next().value as Map<number, unknown>).keys()]
+  for (const partition of partitions) {
+    const hashes = cluster.brokerIds.map(id => hashOf(join(cluster.dataOf(id), `${topic}-${partition}`)))
+    expect(new Set(hashes).size, `replicas of ${topic}/${partition} are the same bytes`).toBe(1)
+  }
+}
