@@ -21,23 +21,15 @@ export class Workload {
   readonly acknowledged: Acknowledged[] = []
   /** Longest time from one acknowledgement of a partition to its next, in milliseconds. */
   longestGapMs = 0
-  failures = 0
+  readonly failures: Error[] = []
   readonly #topic: string
-  readonly #producer: Producer<string, string, string, string>
+  readonly #bootstrap: readonly string[]
   #isStopping = false
   readonly #running: Promise<unknown>
 
   constructor(bootstrap: readonly string[], topic: string, partitions: number) {
     this.#topic = topic
-    this.#producer = new Producer({
-      clientId: 'workload',
-      bootstrapBrokers: [...bootstrap],
-      serializers: stringSerializers,
-      timeout: 3_000,
-      connectTimeout: 1_000,
-      requestTimeout: 3_000,
-      retries: 0,
-    })
+    this.#bootstrap = bootstrap
     this.#running = Promise.all(Array.from({ length: partitions }, (_, partition) => this.#send(partition)))
   }
 
@@ -55,29 +47,37 @@ export class Workload {
   async stop(): Promise<void> {
     this.#isStopping = true
     await this.#running
-    await this.#producer.close()
   }
 
-  /** One after the other in each partition; a record that failed is given up, and may be in the log or not. */
+  /** One after the other in each partition, each by an idempotent producer that tries again until it is told. */
   async #send(partition: number): Promise<void> {
+    const producer = new Producer({
+      clientId: `workload-${partition}`,
+      bootstrapBrokers: [...this.#bootstrap],
+      serializers: stringSerializers,
+      idempotent: true,
+      timeout: 3_000,
+      connectTimeout: 1_000,
+      requestTimeout: 3_000,
+      retries: 300,
+      retryDelay: 50,
+    })
     let lastMs = performance.now()
     for (let number = 0; !this.#isStopping; number++) {
       const value = `${partition} ${number}`
+      const messages = [{ topic: this.#topic, partition, value }]
       try {
-        const { offsets } = await this.#producer.send({
-          messages: [{ topic: this.#topic, partition, value }],
-          acks: -1,
-        })
-        const offset = Number(offsets?.[0]?.offset ?? -1)
-        this.acknowledged.push({ value, partition, offset })
+        const { offsets } = await producer.send({ messages, acks: -1 })
+        this.acknowledged.push({ value, partition, offset: Number(offsets?.[0]?.offset ?? -1) })
         const nowMs = performance.now()
         this.longestGapMs = Math.max(this.longestGapMs, nowMs - lastMs)
         lastMs = nowMs
-      } catch {
-        this.failures++
+      } catch (error) {
+        this.failures.push(error as Error)
         await sleep(20)
       }
     }
+    await producer.close()
   }
 }
 
