@@ -29,6 +29,8 @@ export interface NewClusterTopic {
   readonly assignments?: readonly (readonly number[])[]
 }
 
+export type ElectionOutcome = 'elected' | 'not-needed' | 'not-available'
+
 export class ClusterTopics {
   readonly #store: MetadataStore
   readonly #image: ClusterImage
@@ -131,6 +133,42 @@ export class ClusterTopics {
         [{ key, value: partitionValue(assignment) }],
       )
       if (outcome.kind === 'done') return await this.#image.reach(outcome.version)
+      await sleep(RETRY_MS)
+    }
+    throw new MillraceError('METADATA_STORE_UNAVAILABLE', { topic, partition, reason: 'it changes all the time' })
+  }
+
+  /**
+   * Lets the first replica lead a partition, or with `isUnclean` any that is there, if none in sync is.
+   * @throws UNKNOWN_TOPIC_OR_PARTITION, METADATA_STORE_UNAVAILABLE
+   */
+  async elect(topic: string, partition: number, isUnclean: boolean): Promise<ElectionOutcome> {
+    const { topicId } = this.#demand(topic)
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const now = this.#image.partition(topicId, partition)
+      if (now === undefined) throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', { topic, partition })
+      const { brokers } = this.#image
+      const { replicas, isr, leader } = now
+      const [first] = replicas as [number]
+      const hasLeader = isr.includes(leader) && brokers.has(leader)
+      if (isUnclean ? hasLeader : leader === first) return 'not-needed'
+      const elected = isUnclean
+        ? replicas.find(id => brokers.has(id))
+        : isr.includes(first) && brokers.has(first)
+          ? first
+          : undefined
+      if (elected === undefined) return 'not-available'
+      const inSync = isr.includes(elected) ? isr : [elected]
+      const key = partitionKey(topicId, partition)
+      const assignment = { ...now, isr: inSync, leader: elected, leaderEpoch: now.leaderEpoch + 1 }
+      const outcome = await this.#store.commit(
+        [{ key, version: now.version }],
+        [{ key, value: partitionValue(assignment) }],
+      )
+      if (outcome.kind === 'done') {
+        await this.#image.reach(outcome.version)
+        return 'elected'
+      }
       await sleep(RETRY_MS)
     }
     throw new MillraceError('METADATA_STORE_UNAVAILABLE', { topic, partition, reason: 'it changes all the time' })

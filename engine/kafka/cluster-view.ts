@@ -7,6 +7,7 @@ import type { Broker } from '../broker/broker.ts'
 import type { ClientPartition } from '../broker/topic-metadata.ts'
 import type { ClusterNode } from '../cluster/cluster-node.ts'
 import { NO_LEADER } from '../cluster/cluster-state.ts'
+import type { ElectionOutcome } from '../cluster/cluster-topics.ts'
 import { SLOT, STATE } from '../memory/control-block.ts'
 import type { Call } from './call.ts'
 import { KAFKA_ERROR } from './error-codes.ts'
@@ -55,6 +56,14 @@ export interface ClusterView {
   deleteTopic(topic: string): Promise<void>
   createPartitions(topic: string, partitions: number, assignments?: readonly (readonly number[])[]): Promise<void>
   alterConfig(topic: string, changes: ConfigChanges): Promise<void>
+  /** Replicas of a partition that come and go; undefined while none do. */
+  moves(
+    partition: ClientPartition,
+  ): { readonly adding: readonly number[]; readonly removing: readonly number[] } | undefined
+  /** Asks that these brokers have a partition; undefined takes that back. @throws INVALID_REPLICATION_FACTOR, METADATA_STORE_UNAVAILABLE */
+  reassign(partition: ClientPartition, replicas: readonly number[] | undefined): Promise<void>
+  /** Lets the first replica lead, or with `isUnclean` any that is there when none in sync is. @throws METADATA_STORE_UNAVAILABLE */
+  elect(partition: ClientPartition, isUnclean: boolean): Promise<ElectionOutcome>
   /** An id for an idempotent producer, which no other has or had. @throws DISK_FULL, IO_ERROR, METADATA_STORE_UNAVAILABLE */
   allocateProducerId(): number | Promise<number>
 }
@@ -126,6 +135,18 @@ export class LoneBroker implements ClusterView {
 
   alterConfig(topic: string, changes: ConfigChanges): Promise<void> {
     return this.#broker.alterConfig(topic, changes)
+  }
+
+  moves(): undefined {
+    return undefined
+  }
+
+  async reassign(): Promise<void> {
+    // It has the one replica that there can be.
+  }
+
+  async elect(): Promise<ElectionOutcome> {
+    return 'not-needed'
   }
 
   allocateProducerId(): number {
@@ -225,6 +246,19 @@ export class ClusterMember implements ClusterView {
   async alterConfig(topic: string, changes: ConfigChanges): Promise<void> {
     await this.#node.topics.configure(topic, changes)
     await this.#node.localTopics()
+  }
+
+  moves({ topic, partition }: ClientPartition) {
+    const { adding = [], removing = [] } = this.#node.image.partition(this.#topicId(topic), partition) ?? {}
+    return adding.length + removing.length > 0 ? { adding, removing } : undefined
+  }
+
+  reassign({ topic, partition }: ClientPartition, replicas: readonly number[] | undefined): Promise<void> {
+    return this.#node.topics.reassign(topic, partition, replicas)
+  }
+
+  elect({ topic, partition }: ClientPartition, isUnclean: boolean): Promise<ElectionOutcome> {
+    return this.#node.topics.elect(topic, partition, isUnclean)
   }
 
   allocateProducerId(): Promise<number> {

@@ -26,12 +26,18 @@ import { handleDescribeCluster, handleDescribeTopicPartitions, handleMetadata } 
 import { handleOffsetCommit, handleOffsetDelete, handleOffsetFetch } from './handlers/offsets.ts'
 import { handleInitProducerId } from './handlers/produce.ts'
 import {
+  handleAlterPartitionReassignments,
+  handleElectLeaders,
+  handleListPartitionReassignments,
+} from './handlers/replicas.ts'
+import {
   handleCreatePartitions,
   handleCreateTopics,
   handleDeleteRecords,
   handleDeleteTopics,
 } from './handlers/topics.ts'
 import { alterConfigs } from './messages/alter-configs.ts'
+import { alterPartitionReassignments } from './messages/alter-partition-reassignments.ts'
 import { apiVersions } from './messages/api-versions.ts'
 import { consumerGroupDescribe } from './messages/consumer-group-describe.ts'
 import { consumerGroupHeartbeat } from './messages/consumer-group-heartbeat.ts'
@@ -46,6 +52,7 @@ import { describeGroups } from './messages/describe-groups.ts'
 import { describeLogDirs } from './messages/describe-log-dirs.ts'
 import { describeProducers } from './messages/describe-producers.ts'
 import { describeTopicPartitions } from './messages/describe-topic-partitions.ts'
+import { electLeaders } from './messages/elect-leaders.ts'
 import { fetch } from './messages/fetch.ts'
 import { findCoordinator } from './messages/find-coordinator.ts'
 import { heartbeat } from './messages/heartbeat.ts'
@@ -55,6 +62,7 @@ import { joinGroup } from './messages/join-group.ts'
 import { leaveGroup } from './messages/leave-group.ts'
 import { listGroups } from './messages/list-groups.ts'
 import { listOffsets } from './messages/list-offsets.ts'
+import { listPartitionReassignments } from './messages/list-partition-reassignments.ts'
 import { metadata } from './messages/metadata.ts'
 import { offsetCommit } from './messages/offset-commit.ts'
 import { offsetDelete } from './messages/offset-delete.ts'
@@ -101,6 +109,9 @@ const LIST: readonly Served[] = [
   serve(offsetDelete, handleOffsetDelete),
   serve(describeCluster, handleDescribeCluster),
   serve(describeProducers, handleDescribeProducers),
+  serve(electLeaders, handleElectLeaders),
+  serve(alterPartitionReassignments, handleAlterPartitionReassignments),
+  serve(listPartitionReassignments, handleListPartitionReassignments),
   serve(consumerGroupHeartbeat, handleConsumerGroupHeartbeat),
   serve(consumerGroupDescribe, handleConsumerGroupDescribe),
   serve(describeTopicPartitions, handleDescribeTopicPartitions),
