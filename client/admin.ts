@@ -18,6 +18,7 @@ import { GroupAdmin } from './group-admin.ts'
 import type { GroupDeletion, GroupDescription, GroupListing, OffsetChange, ResetOptions } from './group-types.ts'
 import { peekJobs } from './queue-peek.ts'
 import type { PeekedJob } from './queue-types.ts'
+import type { TopicChanges } from './topic-changes.ts'
 import type { PartitionDescription, TopicDescription, TopicSpec } from './types.ts'
 
 const LEADER_EPOCH_MAX = 0x7fff_ffff
@@ -35,14 +36,20 @@ export interface TopicSource {
   clientTopic(topic: string): ClientTopic | Promise<ClientTopic>
 }
 
+/** Who has the directory. */
+export interface Owner {
+  readonly broker: Broker
+  readonly topics: TopicChanges
+}
+
 export class Admin {
   readonly #source: TopicSource
-  readonly #owner: Broker | undefined
+  readonly #owner: Owner | undefined
   readonly #shares: ShareSource
   readonly #groups: GroupAdmin
 
   /** @internal Use `Millrace.admin`. */
-  constructor(source: TopicSource, owner: Broker | undefined, shares: ShareSource, groups: GroupSource) {
+  constructor(source: TopicSource, owner: Owner | undefined, shares: ShareSource, groups: GroupSource) {
     this.#source = source
     this.#owner = owner
     this.#shares = shares
@@ -50,6 +57,14 @@ export class Admin {
   }
 
   get #broker(): Broker {
+    return this.#demandOwner().broker
+  }
+
+  get #topics(): TopicChanges {
+    return this.#demandOwner().topics
+  }
+
+  #demandOwner(): Owner {
     if (this.#owner === undefined) throw new MillraceError('READ_ONLY', { directory: this.#source.directory })
     return this.#owner
   }
@@ -57,12 +72,12 @@ export class Admin {
   /**
    * Creates a topic; it takes records when this resolves.
    * @returns the topic's id, a UUID
-   * @throws INVALID_TOPIC_NAME, TOPIC_ALREADY_EXISTS, INVALID_PARTITIONS, INVALID_CONFIG, DISK_FULL, IO_ERROR, INVALID_ARGUMENT when
+   * @throws INVALID_TOPIC_NAME, TOPIC_ALREADY_EXISTS, INVALID_PARTITIONS, INVALID_REPLICATION_FACTOR, INVALID_CONFIG, DISK_FULL, IO_ERROR, INVALID_ARGUMENT when
    *   its folder holds records that the engine does not know
    */
   async createTopic(spec: TopicSpec): Promise<{ topicId: string }> {
-    const { topic, partitions = 1, config = {} } = spec
-    return { topicId: await this.#broker.createTopic(topic, partitions, config) }
+    const { topic, partitions = 1, replicationFactor, config = {} } = spec
+    return { topicId: await this.#topics.createTopic({ topic, partitions, replicationFactor, config }) }
   }
 
   /**
@@ -77,6 +92,7 @@ export class Admin {
    * Cost: one CRC over all of it.
    */
   async adoptTopic(spec: Omit<TopicSpec, 'partitions'>): Promise<AdoptedTopic> {
+    this.#topics.demandAlone('adoptTopic')
     const { topic, config = {} } = spec
     return this.#broker.adoptTopic(topic, config)
   }
@@ -98,17 +114,17 @@ export class Admin {
 
   /** Gives a topic more partitions. @param partitions the new total @throws INVALID_PARTITIONS unless that is more */
   async createPartitions(topic: string, partitions: number): Promise<void> {
-    return this.#broker.createPartitions(topic, whole('partitions', partitions, 1, TOPIC_PARTITIONS_MAX))
+    return this.#topics.createPartitions(topic, whole('partitions', partitions, 1, TOPIC_PARTITIONS_MAX))
   }
 
   /** Sets configuration keys; `null` puts a key back to its default. @throws INVALID_CONFIG */
   async alterConfig(topic: string, config: Readonly<Record<string, string | number | boolean | null>>): Promise<void> {
-    return this.#broker.alterConfig(topic, config)
+    return this.#topics.alterConfig(topic, config)
   }
 
   /** Deletes a topic and its records. Views that were read stay valid. @throws UNKNOWN_TOPIC_OR_PARTITION */
   async deleteTopic(topic: string): Promise<void> {
-    return this.#broker.deleteTopic(topic)
+    return this.#topics.deleteTopic(topic)
   }
 
   /**
@@ -131,6 +147,7 @@ export class Admin {
    * Cost: the last segment that is left is written anew.
    */
   async truncate(topic: string, partition: number, target: TruncationTarget): Promise<EpochEnd> {
+    this.#topics.demandAlone('truncate')
     if ('offset' in target) whole('offset', target.offset, 0, Number.MAX_SAFE_INTEGER)
     else whole('leaderEpoch', target.leaderEpoch, 0, LEADER_EPOCH_MAX)
     return this.#broker.truncate(topic, partition, target)

@@ -4,6 +4,7 @@ import { bootId } from '../engine/broker/boot-id.ts'
 import type { ClusterNode } from '../engine/cluster/cluster-node.ts'
 import type { MetadataStore } from '../engine/cluster/metadata-store.ts'
 import { openMetadata } from '../engine/cluster/open-metadata.ts'
+import type { ClusterView } from '../engine/kafka/cluster-view.ts'
 import type { JoinOptions, KafkaServer } from '../engine/kafka/server/server.ts'
 
 export interface ClusterListenOptions extends JoinOptions {
@@ -19,8 +20,10 @@ export class ClusterListener {
   readonly node: ClusterNode
   readonly #store: MetadataStore
   readonly #drainMs: number
+  readonly #server: KafkaServer
 
-  private constructor(node: ClusterNode, store: MetadataStore, drainMs: number) {
+  private constructor(node: ClusterNode, server: KafkaServer, store: MetadataStore, drainMs: number) {
+    this.#server = server
     this.node = node
     this.#store = store
     this.#drainMs = drainMs
@@ -31,11 +34,16 @@ export class ClusterListener {
     const { store: address, drainMs = 10_000, report = () => {}, ...rest } = options
     const store = await openMetadata({ address, bootId: bootId() })
     try {
-      return new ClusterListener(await server.joinCluster(store, rest, report), store, drainMs)
+      return new ClusterListener(await server.joinCluster(store, rest, report), server, store, drainMs)
     } catch (error) {
       await store.close()
       throw error
     }
+  }
+
+  /** What changes the topics of the cluster. */
+  get topics(): ClusterView {
+    return this.#server.cluster
   }
 
   /** Others take over; then this broker takes no part any more, and its engine can be closed. */

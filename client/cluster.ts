@@ -3,10 +3,15 @@
  * tests, for a service that wants its data on several disks, and to see how a cluster behaves.
  */
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { MillraceError } from '../engine/base/errors.ts'
 import { whole } from '../engine/broker/options.ts'
 import type { KafkaServer } from '../engine/kafka/server/server.ts'
 import type { ClusterListenOptions } from './cluster-listener.ts'
+
+const MEET_MS = 10_000
+/** Longer than between processes: whatever holds the event loop up holds all brokers up at once. */
+const LEASE_MS = 10_000
 
 export interface ClusterEngineOptions extends Omit<ClusterListenOptions, 'store' | 'peers'> {
   /** Directory of the cluster: `broker-1`, `broker-2`, … and `cluster`, the metadata store, are made in it. */
@@ -44,10 +49,22 @@ export class MillraceCluster<E extends Engine> {
     const cluster = new MillraceCluster(options, make)
     try {
       await Promise.all(Array.from({ length: count }, (_, index) => cluster.start(index + 1)))
+      await cluster.#meet(count)
       return cluster
     } catch (error) {
       await cluster.close()
       throw error
+    }
+  }
+
+  /** Resolves when each of them knows the others. */
+  async #meet(count: number): Promise<void> {
+    const deadline = performance.now() + MEET_MS
+    for (const { server } of this.#engines.values()) {
+      while (server.cluster.brokerIds.length < count) {
+        if (performance.now() > deadline) throw new MillraceError('TIMED_OUT', { brokers: count, timeoutMs: MEET_MS })
+        await sleep(5)
+      }
     }
   }
 
@@ -68,6 +85,13 @@ export class MillraceCluster<E extends Engine> {
       .join(',')
   }
 
+  /** The broker that leads a partition, whose engine takes its records; undefined while none does. */
+  leaderOf(topic: string, partition: number): number | undefined {
+    const [first] = this.#engines.values()
+    const leader = first?.server.cluster.leaderOf(topic, partition) ?? -1
+    return this.#engines.has(leader) ? leader : undefined
+  }
+
   /** Starts a broker that was stopped, or a new one, under an id. @throws INVALID_ARGUMENT when it runs, and what `listen` throws */
   async start(brokerId: number): Promise<void> {
     if (this.#engines.has(brokerId))
@@ -75,7 +99,7 @@ export class MillraceCluster<E extends Engine> {
     const { dir, host = '127.0.0.1', store = `lmdb:${dir}`, brokers: _, ...rest } = this.#options
     const engine = await this.#make(join(dir, `broker-${brokerId}`))
     try {
-      const cluster = { ...rest, store, peers: this.#peers }
+      const cluster = { leaseMs: LEASE_MS, ...rest, store, peers: this.#peers }
       const server = await engine.listen({ host, port: 0, nodeId: brokerId, cluster })
       this.#engines.set(brokerId, { engine, server })
     } catch (error) {

@@ -36,6 +36,7 @@ import type { QueueOptions } from './queue-types.ts'
 import { LocalSource, ObservedSource, type ReadSource } from './read-source.ts'
 import { Reader } from './reader.ts'
 import { callSchemas, type SchemaSource, Schemas } from './schemas.ts'
+import { OwnTopics, SharedTopics } from './topic-changes.ts'
 import type { EngineStatistics, ProducerOptions, ReaderOptions } from './types.ts'
 
 type Listeners = { readonly [Name in keyof BrokerEvents]?: (...args: BrokerEvents[Name]) => void }
@@ -78,7 +79,13 @@ export class Millrace {
       const replication = engine.options.replicas ? new LateJournal(engine.store) : undefined
       this.#groups = new Groups(engine, groups, groupId => shares.has(groupId), replication)
       this.#link = new LocalLink(engine, new ShareSession(shares), this.#groups.session())
-      this.admin = new Admin(engine, engine, shares, new OwnedGroups(this.#groups.coordinator, engine.store))
+      const topics = engine.options.replicas ? new SharedTopics(() => this.#cluster?.topics) : new OwnTopics(engine)
+      this.admin = new Admin(
+        engine,
+        { broker: engine, topics },
+        shares,
+        new OwnedGroups(this.#groups.coordinator, engine.store),
+      )
       this.schemas = new Schemas(this.#link)
     } else {
       this.admin = new Admin(engine, undefined, new ObservedShares(engine), new ObservedGroups(engine))

@@ -95,6 +95,8 @@ export interface TopicSpec {
   readonly topic: string
   /** Default 1. */
   readonly partitions?: number
+  /** Brokers that have each partition. Default 1; in a cluster 3, or as many as there are. */
+  readonly replicationFactor?: number
   /** Kafka's topic configuration keys; docs/API.md lists those that are served. */
   readonly config?: Readonly<Record<string, string | number | boolean>>
 }

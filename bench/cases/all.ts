@@ -13,6 +13,7 @@ import { partitionCases } from './partitions.ts'
 import { queueCases } from './queue.ts'
 import { readCases } from './read.ts'
 import { recoveryCases } from './recovery.ts'
+import { replicateCases } from './replicate.ts'
 import { verifyCases } from './verify.ts'
 
 export const engineCases: BenchCase[] = [
@@ -30,4 +31,5 @@ export const engineCases: BenchCase[] = [
   ...groupCases,
   ...partitionCases,
   ...memoryCases,
+  ...replicateCases,
 ]

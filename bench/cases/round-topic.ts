@@ -35,17 +35,23 @@ export interface Piece {
   append(producer: Producer, appender: Appender): Promise<void>
 }
 
+/** The engine that takes the records of a topic, and a producer of it. */
+export type Relocate = (topic: string) => Promise<readonly [Millrace, Producer]>
+
 const sleep = (ms: number): Promise<void> => new Promise(resolve => setTimeout(resolve, ms))
 
 export class RoundTopic {
-  readonly #engine: Millrace
-  readonly #producer: Producer
+  #engine: Millrace
+  #producer: Producer
+  readonly #relocate: Relocate | undefined
   #topic = ''
   #rounds = 0
   #records = 0
   #appender!: Appender
 
-  constructor(engine: Millrace, producer: Producer) {
+  /** @param relocate of a cluster: who leads a new topic */
+  constructor(engine: Millrace, producer: Producer, relocate?: Relocate) {
+    this.#relocate = relocate
     this.#engine = engine
     this.#producer = producer
   }
@@ -56,6 +62,7 @@ export class RoundTopic {
     this.#topic = `append-${this.#rounds++}`
     this.#records = 0
     await this.#engine.admin.createTopic({ topic: this.#topic, config: KEEP })
+    if (this.#relocate !== undefined) [this.#engine, this.#producer] = await this.#relocate(this.#topic)
     this.#appender = await this.#producer.appender(this.#topic, 0)
   }
 

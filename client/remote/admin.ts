@@ -34,9 +34,17 @@ export class RemoteAdmin implements PortableAdmin {
    * Creates a topic with the cluster's default replication factor. Resolves when its partitions have leaders.
    * @throws INVALID_TOPIC_NAME, TOPIC_ALREADY_EXISTS, INVALID_PARTITIONS, INVALID_CONFIG
    */
-  async createTopic({ topic, partitions = 1, config = {} }: TopicSpec): Promise<{ topicId: string }> {
+  async createTopic({
+    topic,
+    partitions = 1,
+    replicationFactor = -1,
+    config = {},
+  }: TopicSpec): Promise<{ topicId: string }> {
     const configs = Object.entries(config).map(([name, value]) => ({ name, value: String(value) }))
-    await remotely(this.client.createTopics({ topics: [{ topic, partitions }], replicas: -1, configs }), { topic })
+    await remotely(
+      this.client.createTopics({ topics: [{ topic, partitions }], replicas: replicationFactor, configs }),
+      { topic },
+    )
     return { topicId: await this.#settled(topic, partitions) }
   }
 

@@ -18,8 +18,8 @@ import { SLOT } from '../memory/control-block.ts'
 import type { FetchedReplica, FetchPosition, ReplicaFetchOptions, ReplicaSource } from './replica-source.ts'
 
 const MAX_WAIT_MS = 500
-const MAX_BYTES = 8 * MIB
-const PARTITION_MAX_BYTES = MIB
+const MAX_BYTES = 16 * MIB
+const PARTITION_MAX_BYTES = 4 * MIB
 /** What one request to a writer carries at most, unless one batch is larger. */
 const PIECE_BYTES = 512 * KIB
 const RETRY_MS = 100

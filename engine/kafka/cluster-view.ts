@@ -32,11 +32,11 @@ export interface NewTopicRequest {
   /** Undefined: the default. */
   readonly replicationFactor: number | undefined
   /** Replicas of each partition, in place of the two above. */
-  readonly assignments: readonly (readonly number[])[] | undefined
-  readonly config: Readonly<Record<string, string>>
+  readonly assignments?: readonly (readonly number[])[] | undefined
+  readonly config: Readonly<Record<string, string | number | boolean>>
 }
 
-type ConfigChanges = Readonly<Record<string, string | null>>
+type ConfigChanges = Readonly<Record<string, string | number | boolean | null>>
 
 export interface ClusterView {
   readonly controllerId: number
@@ -44,6 +44,8 @@ export interface ClusterView {
   readonly brokerIds: readonly number[]
   brokers(call: Call): readonly NodeAddress[]
   describe(partition: ClientPartition): PartitionView
+  /** -1 while there is none, or no such partition. */
+  leaderOf(topic: string, partition: number): number
   /** The code for who takes this broker for the leader of a partition; undefined where it is. */
   leaderFault(partition: ClientPartition): number | undefined
   /** Leader epoch under which this broker leads. */
@@ -97,6 +99,10 @@ export class LoneBroker implements ClusterView {
       isr: isOffline ? [] : replicas,
       offline: isOffline ? replicas : [],
     }
+  }
+
+  leaderOf(): number {
+    return this.controllerId
   }
 
   leaderFault(): undefined {
@@ -197,6 +203,12 @@ export class ClusterMember implements ClusterView {
     const { leader, leaderEpoch, replicas, isr } = state
     const leaderId = brokers.has(leader) ? leader : NO_LEADER
     return { leaderId, leaderEpoch, replicas, isr, offline: replicas.filter(id => !brokers.has(id)) }
+  }
+
+  leaderOf(topic: string, partition: number): number {
+    const { topicId } = this.#node.image.topics.get(topic) ?? {}
+    const state = topicId === undefined ? undefined : this.#node.image.partition(topicId, partition)
+    return state?.leader ?? NO_LEADER
   }
 
   leaderFault({ topic, partition }: ClientPartition): number | undefined {

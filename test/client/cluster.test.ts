@@ -75,6 +75,24 @@ test('three brokers in one process replicate, and one that was stopped catches u
   }
 }, 120_000)
 
+test('topics of a cluster are administered through any of its engines', async () => {
+  cluster = await Millrace.cluster({ dir, brokers: 2 }, { writers: 1, jobThreads: 1 })
+  const { admin } = cluster.broker(1)
+  const other = cluster.broker(2).admin
+  const { topicId } = await admin.createTopic({ topic: 't', partitions: 2, config: { 'retention.ms': 1_000_000 } })
+  await expect.poll(() => other.listTopics()).toEqual(['t'])
+  expect((await other.describeTopic('t')).topicId).toBe(topicId)
+  await other.alterConfig('t', { 'retention.ms': null })
+  await other.createPartitions('t', 3)
+  await expect.poll(async () => (await admin.describeTopic('t')).partitions.length).toBe(3)
+  expect((await admin.describeTopic('t')).config['retention.ms']).toBe('604800000')
+  const three = admin.createTopic({ topic: 'u', replicationFactor: 3 })
+  await expect(three).rejects.toMatchObject({ code: 'INVALID_REPLICATION_FACTOR' })
+  await expect(admin.truncate('t', 0, { offset: 0 })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
+  await admin.deleteTopic('t')
+  await expect.poll(() => other.listTopics()).toEqual([])
+}, 60_000)
+
 test('a directory with topics of its own joins no cluster, and keeps them', async () => {
   const alone = await Millrace.open(join(dir, 'a'), { writers: 1, jobThreads: 1 })
   await alone.admin.createTopic({ topic: 'mine', partitions: 1 })

@@ -85,7 +85,13 @@ describe.skipIf(reason !== undefined)("Kafka's clients and tools on a cluster", 
     writeFileSync(plan, JSON.stringify({ version: 1, partitions: [{ topic: 't', partition: 0, replicas }] }))
     await tool('reassign.ReassignPartitionsCommand', '--reassignment-json-file', plan, '--execute')
     await cluster.until('t', ([one]) => JSON.stringify(one?.replicas) === JSON.stringify([...replicas].sort()))
-    const verified = await tool('reassign.ReassignPartitionsCommand', '--reassignment-json-file', plan, '--verify', '--preserve-throttles')
+    const verified = await tool(
+      'reassign.ReassignPartitionsCommand',
+      '--reassignment-json-file',
+      plan,
+      '--verify',
+      '--preserve-throttles',
+    )
     expect(verified).toContain('Reassignment of partition t-0 is completed.')
     await cluster.healthy('t')
     const offsets = await tool('GetOffsetShell', '--topic', 't')

@@ -64,7 +64,10 @@ export const handleCreateTopics: Handler<typeof createTopics> = async (service, 
 }
 
 /** What a new topic would be. Throws what is wrong with it. */
-function plan(service: KafkaService, topic: NewTopic): NewTopicRequest {
+function plan(
+  service: KafkaService,
+  topic: NewTopic,
+): NewTopicRequest & { readonly config: Readonly<Record<string, string>> } {
   const { name, numPartitions, replicationFactor, assignments, configs } = topic
   checkTopicName(name)
   if (service.topics.byName(name) !== undefined) throw new MillraceError('TOPIC_ALREADY_EXISTS', { topic: name })

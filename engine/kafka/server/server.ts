@@ -15,6 +15,7 @@ import { ClusterNode, type ClusterOptions } from '../../cluster/cluster-node.ts'
 import type { MetadataStore } from '../../cluster/metadata-store.ts'
 import type { ReplicaSource } from '../../cluster/replica-source.ts'
 import type { Groups } from '../../group/groups.ts'
+import type { ClusterView } from '../cluster-view.ts'
 import { GroupPlacement } from '../group-placement.ts'
 import { CONNECTIONS_MAX, PENDING_BYTES_MAX, REQUEST_BYTES_MAX } from '../limits.ts'
 import { LocalSource } from '../local-source.ts'
@@ -159,6 +160,11 @@ export class KafkaServer extends EventEmitter<ServerEvents> implements Connectio
       throw error
     }
     return node
+  }
+
+  /** The cluster as this broker sees it. */
+  get cluster(): ClusterView {
+    return this.#service.cluster
   }
 
   /** Replication from this broker to another of the same process. */
