@@ -1,176 +1,36 @@
-/**
- * Brokers of one cluster, each a process of its own (`millrace serve --cluster`) on a loopback port that it keeps, in a temporary directory, over
- * LMDB or an etcd of the test's own. Started, stopped, frozen and killed by process id.
- */
-import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+/** Brokers as processes, over LMDB or an etcd of the test's own. */
+import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { Admin } from '@platformatic/kafka'
-import { Etcd, freePort } from '../../engine/cluster/etcd.ts'
+import { BrokerProcesses, type BrokerProcessesOptions } from '../../../bench/cluster/broker-processes.ts'
+import { Etcd } from '../../engine/cluster/etcd.ts'
 
-const MAIN = join(import.meta.dirname, '../../../client/cli/main.ts')
-const START_MS = 60_000
-
-export interface TestClusterOptions {
-  readonly brokers?: number
+export interface TestClusterOptions extends Omit<BrokerProcessesOptions, 'store'> {
   readonly store?: 'lmdb' | 'etcd'
-  readonly leaseMs?: number
-  readonly replicaLagMs?: number
 }
 
-export interface PartitionState {
-  readonly leader: number
-  readonly leaderEpoch: number
-  readonly isr: readonly number[]
-  readonly replicas: readonly number[]
-}
-
-export class TestCluster {
-  readonly directory: string
+export class TestCluster extends BrokerProcesses {
   readonly etcd: Etcd | undefined
-  readonly #options: Required<Omit<TestClusterOptions, 'brokers'>>
-  readonly #ports = new Map<number, number>()
-  readonly #processes = new Map<number, ChildProcess>()
-  readonly output: string[] = []
 
-  private constructor(directory: string, options: TestClusterOptions, etcd: Etcd | undefined) {
-    this.directory = directory
+  private constructor(directory: string, options: BrokerProcessesOptions, etcd: Etcd | undefined) {
+    super(directory, options)
     this.etcd = etcd
-    this.#options = {
-      store: options.store ?? 'lmdb',
-      leaseMs: options.leaseMs ?? 2_000,
-      replicaLagMs: options.replicaLagMs ?? 10_000,
-    }
   }
 
-  static async start(options: TestClusterOptions = {}): Promise<TestCluster> {
+  static override async start({ store, ...options }: TestClusterOptions = {}): Promise<TestCluster> {
     const directory = mkdtempSync(join(tmpdir(), 'millrace-cluster-'))
-    const etcd = options.store === 'etcd' ? await Etcd.start(join(directory, 'etcd')) : undefined
-    const cluster = new TestCluster(directory, options, etcd)
-    const ids = Array.from({ length: options.brokers ?? 3 }, (_, index) => index + 1)
-    for (const id of ids) cluster.#ports.set(id, await freePort())
-    await Promise.all(ids.map(id => cluster.startBroker(id)))
+    const etcd = store === 'etcd' ? await Etcd.start(join(directory, 'etcd')) : undefined
+    const cluster = new TestCluster(
+      directory,
+      etcd === undefined ? options : { ...options, store: `etcd://${etcd.host}` },
+      etcd,
+    )
+    await cluster.begin(options.brokers ?? 3)
     return cluster
   }
 
-  get brokerIds(): number[] {
-    return [...this.#ports.keys()]
-  }
-
-  get bootstrap(): string[] {
-    return [...this.#ports.values()].map(port => `127.0.0.1:${port}`)
-  }
-
-  get store(): string {
-    return this.etcd === undefined ? `lmdb:${join(this.directory, 'metadata')}` : `etcd://${this.etcd.host}`
-  }
-
-  dataOf(id: number): string {
-    return join(this.directory, `broker-${id}`)
-  }
-
-  /** Resolves when the broker serves and is registered. */
-  async startBroker(id: number, environment: Record<string, string> = {}): Promise<void> {
-    const { leaseMs, replicaLagMs } = this.#options
-    const options = ['--lease', String(leaseMs), '--replica-lag', String(replicaLagMs), '--writers', '1', '--json']
-    const place = ['--cluster', this.store, '--id', String(id), '--listen', `127.0.0.1:${this.#ports.get(id)}`]
-    const args = [MAIN, '--dir', this.dataOf(id), 'serve', ...place, ...options]
-    const env = { ...process.env, ...environment }
-    const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe'] })
-    this.#processes.set(id, child)
-    const { promise, resolve, reject } = Promise.withResolvers<void>()
-    child.stdout.once('data', () => resolve())
-    child.stderr.on('data', text => this.output.push(`${id}: ${String(text).trimEnd()}`))
-    child.once('exit', code =>
-      reject(new Error(`broker ${id} ended with ${code}\n${this.output.slice(-10).join('\n')}`)),
-    )
-    const timer = setTimeout(() => reject(new Error(`broker ${id} does not start`)), START_MS)
-    try {
-      await promise
-    } finally {
-      clearTimeout(timer)
-    }
-  }
-
-  /** Sends a signal; with one that ends a process, resolves when it has ended. */
-  async signal(id: number, signal: 'SIGKILL' | 'SIGTERM' | 'SIGSTOP' | 'SIGCONT'): Promise<void> {
-    const child = this.#processes.get(id) as ChildProcess
-    const isEnd = signal === 'SIGKILL' || signal === 'SIGTERM'
-    const ended = isEnd ? new Promise(resolve => child.once('exit', resolve)) : undefined
-    child.kill(signal)
-    if (ended === undefined) return
-    await ended
-    this.#processes.delete(id)
-  }
-
-  async withAdmin<T>(work: (admin: Admin) => Promise<T>): Promise<T> {
-    const admin = new Admin({
-      clientId: 'test',
-      bootstrapBrokers: this.bootstrap,
-      timeout: 5_000,
-      retries: 20,
-      retryDelay: 100,
-    })
-    try {
-      return await work(admin)
-    } finally {
-      await admin.close()
-    }
-  }
-
-  async createTopic(
-    topic: string,
-    partitions: number,
-    replicas: number,
-    config: Record<string, string> = {},
-  ): Promise<void> {
-    const configs = Object.entries(config).map(([name, value]) => ({ name, value }))
-    await this.withAdmin(admin => admin.createTopics({ topics: [topic], partitions, replicas, configs }))
-  }
-
-  async partitions(topic: string): Promise<PartitionState[]> {
-    return await this.withAdmin(async admin => {
-      const metadata = await admin.metadata({ topics: [topic], forceUpdate: true })
-      const found = metadata.topics.get(topic)
-      return (found?.partitions ?? []).map(one => ({
-        leader: one.leader,
-        leaderEpoch: one.leaderEpoch,
-        isr: [...one.isr].sort(),
-        replicas: [...one.replicas].sort(),
-      }))
-    })
-  }
-
-  /** Resolves when the partitions of a topic are as wanted. */
-  async until(topic: string, isSo: (partitions: PartitionState[]) => boolean, timeoutMs = 30_000): Promise<void> {
-    const deadline = performance.now() + timeoutMs
-    let last: PartitionState[] = []
-    while (performance.now() < deadline) {
-      last = await this.partitions(topic).catch(() => [])
-      if (last.length > 0 && isSo(last)) return
-      await sleep(50)
-    }
-    throw new Error(`${topic} did not become so: ${JSON.stringify(last)}\n${this.output.slice(-20).join('\n')}`)
-  }
-
-  /** All replicas are in sync, and led. */
-  async healthy(topic: string): Promise<void> {
-    await this.until(topic, all =>
-      all.every(({ leader, isr, replicas }) => leader > 0 && isr.length === replicas.length),
-    )
-  }
-
-  /** Ends the brokers in order; what they have stays. */
-  async stopBrokers(): Promise<void> {
-    await Promise.all([...this.#processes.keys()].map(id => this.signal(id, 'SIGTERM')))
-  }
-
-  async close(): Promise<void> {
-    for (const child of this.#processes.values()) child.kill('SIGCONT')
-    await Promise.all([...this.#processes.keys()].map(id => this.signal(id, 'SIGKILL')))
+  override async close(): Promise<void> {
+    await super.close()
     await this.etcd?.stop()
-    rmSync(this.directory, { recursive: true, force: true })
   }
 }
