@@ -448,6 +448,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
     this.#background.stopTimers()
     this.#partitions.stop()
     this.#compactor.stop()
+    this.replicas.settle()
     await this.#background.settle()
     try {
       await this.#settle()

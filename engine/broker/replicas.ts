@@ -2,17 +2,23 @@
  * Partitions as replicas: the roles that the cluster gives them, and how far their records are agreed on. Whoever decides that is
  * `engine/cluster`; here it is put where the writers see it (control block), and they are told. Used by the broker's thread.
  */
-import { writeEpochCheckpoint } from '../log/epoch-checkpoint-file.ts'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { type EpochEntry, writeEpochCheckpoint } from '../log/epoch-checkpoint-file.ts'
 import { withEpoch } from '../log/leader-epochs.ts'
 import { type ControlBlock, ROLE, SLOT } from '../memory/control-block.ts'
 import type { EngineMemory } from '../memory/engine-memory.ts'
 import type { HostedPartition } from './hosted-partition.ts'
 import type { Threads } from './threads.ts'
 
+const WRITE_EPOCHS_MS = 1_000
+
 export class Replicas {
   readonly #control: ControlBlock
   readonly #memory: EngineMemory
   readonly #threads: Threads
+  /** Whose leader epochs are to be written. */
+  readonly #unwritten = new Set<HostedPartition>()
+  #writing: NodeJS.Timeout | undefined
   /** Slots to tell of, by writer. */
   #untold = new Map<number, Set<number>>()
 
@@ -61,8 +67,7 @@ export class Replicas {
     const leaderEpoch = kept.at(-1)?.epoch ?? -1
     if (leaderEpoch === this.#control.get(slot, SLOT.leaderEpoch)) return
     // It began an epoch and has no record of it: records of earlier epochs may come yet.
-    if (kept.length < partition.epochs.length) writeEpochCheckpoint(partition.directory, kept)
-    partition.epochs = kept
+    if (kept.length < partition.epochs.length) this.#setEpochs(partition, kept)
     await this.#threads.writer(writer).request({ kind: 'last-epoch', slot, leaderEpoch })
   }
 
@@ -84,10 +89,41 @@ export class Replicas {
     this.#control.set(slot, SLOT.tooFewInSync, isShort ? 1 : 0)
   }
 
-  /** A leader epoch begins in the log, or is about to. After a crash the log itself tells, once it has a record of it. */
+  /**
+   * A leader epoch begins in the log, or is about to. It is written soon, because a broker that fails over begins hundreds at once; after a crash before
+   * that the log itself tells, once it has a record of it.
+   */
   noteEpoch(partition: HostedPartition, leaderEpoch: number, startOffset: number): void {
-    partition.epochs = withEpoch(partition.epochs, leaderEpoch, startOffset)
-    writeEpochCheckpoint(partition.directory, partition.epochs)
+    this.#setEpochs(partition, withEpoch(partition.epochs, leaderEpoch, startOffset))
+  }
+
+  #setEpochs(partition: HostedPartition, epochs: readonly EpochEntry[]): void {
+    partition.epochs = epochs
+    this.#unwritten.add(partition)
+    this.#writing ??= setTimeout(() => void this.#writeSome(), WRITE_EPOCHS_MS).unref()
+  }
+
+  async #writeSome(): Promise<void> {
+    for (const partition of this.#unwritten) {
+      this.#write(partition)
+      await nextTurn()
+    }
+    this.#writing = undefined
+  }
+
+  #write(partition: HostedPartition): void {
+    this.#unwritten.delete(partition)
+    try {
+      writeEpochCheckpoint(partition.directory, partition.epochs)
+    } catch {
+      // Its folder is gone, or the disk is full: recovery makes it from the log.
+    }
+  }
+
+  /** Writes what is not written yet, before the engine closes. */
+  settle(): void {
+    clearTimeout(this.#writing)
+    for (const partition of this.#unwritten) this.#write(partition)
   }
 
   /** One mail to each writer for all of a turn of the event loop. */
