@@ -158,18 +158,15 @@ export class ClusterNode {
   async drain(timeoutMs: number): Promise<void> {
     const deadline = performance.now() + timeoutMs
     await this.#membership.drain()
-    while (performance.now() < deadline && this.#leadsForOthers()) await sleep(DRAIN_LOOK_MS)
+    while (performance.now() < deadline && this.#isNeeded()) await sleep(DRAIN_LOOK_MS)
   }
 
-  #leadsForOthers(): boolean {
-    for (const { leader, isr, replicas } of this.image.partitions.values()) {
-      if (leader !== this.brokerId) continue
-      if (
-        replicas.some(
-          id => id !== leader && isr.includes(id) && this.image.brokers.has(id) && !this.image.draining.has(id),
-        )
-      )
-        return true
+  /** Others could lead what it leads, or wait for its fetches. */
+  #isNeeded(): boolean {
+    for (const { isr, replicas } of this.image.partitions.values()) {
+      if (!isr.includes(this.brokerId)) continue
+      const { brokers, draining } = this.image
+      if (replicas.some(id => isr.includes(id) && brokers.has(id) && !draining.has(id))) return true
     }
     return false
   }

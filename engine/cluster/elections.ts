@@ -3,7 +3,7 @@
  * and somebody else writes them by compare-and-swap.
  *
  * A leader comes from the in-sync replicas, or from nowhere: then the partition waits for one of them, unless its topic asks for an unclean
- * election. Whoever is not there any more leaves the in-sync replicas, except the last of them, which may have records that nobody else has.
+ * election. Whoever is not there any more, or about to stop, leaves the in-sync replicas, except the last of them, which may have records that nobody else has.
  */
 import { type ClusterPartition, NO_LEADER, type PartitionAssignment } from './cluster-state.ts'
 
@@ -60,10 +60,11 @@ function finishMove(partition: ClusterPartition): ClusterPartition {
   return { ...rest, replicas: stays(replicas), isr: inSync }
 }
 
-function withoutAbsent({ isr }: PartitionAssignment, { live }: Electorate): readonly number[] {
-  const present = isr.filter(id => live.has(id))
-  if (present.length === isr.length) return isr
-  return present.length > 0 ? present : isr
+/** Who is about to stop goes as well, so that nobody waits for its fetches. */
+function withoutAbsent({ isr }: PartitionAssignment, { live, draining }: Electorate): readonly number[] {
+  const stays = isr.filter(id => live.has(id) && !draining.has(id))
+  const present = stays.length > 0 ? stays : isr.filter(id => live.has(id))
+  return present.length === 0 || present.length === isr.length ? isr : present
 }
 
 function leaderOf(

@@ -23,6 +23,8 @@ const PARTITION_MAX_BYTES = 4 * MIB
 /** What one request to a writer carries at most, unless one batch is larger. */
 const PIECE_BYTES = 512 * KIB
 const RETRY_MS = 100
+/** From the first partition that comes while a fetch is under way to its end: they come by the hundred. */
+const INTERRUPT_MS = 5
 const ROOM_WAIT_MS = 1_000
 
 export interface FollowedPartition {
@@ -43,11 +45,15 @@ export interface ReplicaFetcherOptions {
 export class ReplicaFetcher {
   readonly #options: ReplicaFetcherOptions
   readonly #followed = new Map<number, FollowedPartition>()
-  /** Of the round under way: a partition that leaves waits for its end. */
   #round: Promise<void> = Promise.resolve()
+  /** What the last fetch brought, on its way to the logs: a partition that leaves waits for its end. */
+  #storing: Promise<unknown> = Promise.resolve()
   #running = false
   #isClosed = false
   #wake: (() => void) | undefined
+  #isFetching = false
+  #wasInterrupted = false
+  #interrupting: NodeJS.Timeout | undefined
   /** What the last round failed with. */
   #failure: string | undefined
 
@@ -62,20 +68,29 @@ export class ReplicaFetcher {
   add(followed: FollowedPartition): void {
     this.#followed.set(followed.hosted.slot, followed)
     this.#wake?.()
+    if (this.#isFetching) this.#interrupting ??= setTimeout(() => this.#interrupt(), INTERRUPT_MS)
     if (this.#running || this.#isClosed) return
     this.#running = true
     void this.#run()
   }
 
+  /** The leader may wait for records of others, while nobody asks for those of what has come. */
+  #interrupt(): void {
+    this.#interrupting = undefined
+    if (!this.#isFetching) return
+    this.#wasInterrupted = true
+    this.#options.source.interrupt()
+  }
+
   /** When this resolves nothing more of the partition is stored. */
   async remove({ slot }: HostedPartition): Promise<void> {
-    if (!this.#followed.delete(slot)) return
-    await this.#round
+    if (this.#followed.delete(slot)) await this.#storing // what is fetched from now on is dropped
   }
 
   async close(): Promise<void> {
     this.#isClosed = true
     this.#followed.clear()
+    clearTimeout(this.#interrupting)
     this.#options.source.close()
     this.#wake?.()
     await this.#round
@@ -88,7 +103,7 @@ export class ReplicaFetcher {
           this.#failure = undefined
         },
         async error => {
-          if (this.#isClosed) return
+          if (this.#isClosed || this.#wasInterrupted) return
           this.#reportOnce(error)
           await this.#pause()
         },
@@ -138,7 +153,14 @@ export class ReplicaFetcher {
     if (positions.length === 0) return await this.#pause()
     const limits = { maxWaitMs: MAX_WAIT_MS, maxBytes: MAX_BYTES, partitionMaxBytes: PARTITION_MAX_BYTES }
     const options: ReplicaFetchOptions = { brokerId, brokerEpoch: epoch, ...limits }
-    const fetched = await source.fetch(positions, options)
+    this.#isFetching = true
+    this.#wasInterrupted = false
+    let fetched: readonly FetchedReplica[]
+    try {
+      fetched = await source.fetch(positions, options)
+    } finally {
+      this.#isFetching = false
+    }
     const stored: Promise<boolean>[] = []
     for (const one of fetched) {
       const followed = asked.get(`${one.topicId}/${one.partition}`)
@@ -146,7 +168,9 @@ export class ReplicaFetcher {
       if (followed !== undefined && this.#followed.get(followed.hosted.slot) === followed)
         stored.push(this.#take(followed, one))
     }
-    const outcomes = await Promise.all(stored)
+    const storing = Promise.all(stored)
+    this.#storing = storing
+    const outcomes = await storing
     if (outcomes.length > 0 && outcomes.every(ok => !ok)) await this.#pause() // nothing but refusals: the news is on its way
   }
 

@@ -133,7 +133,9 @@ export class ReplicaManager {
     const leadership = replica?.leadership
     if (replica === undefined || leadership === undefined || this.#options.brokerEpoch() === undefined)
       return 'not-leader'
-    const registeredEpoch = this.#options.image.brokers.get(position.brokerId)?.epoch
+    const { brokers, draining } = this.#options.image
+    // Who is about to stop is not let in again.
+    const registeredEpoch = draining.has(position.brokerId) ? undefined : brokers.get(position.brokerId)?.epoch
     leadership.appended(this.#logEnd(replica))
     const outcome = leadership.fetched({ ...position, registeredEpoch, nowMs: performance.now() })
     this.#commit(replica)

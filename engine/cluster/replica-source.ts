@@ -49,6 +49,8 @@ export interface ReplicaFetchOptions {
 export interface ReplicaSource {
   /** @throws CONNECTION_FAILED, TIMED_OUT: try again */
   fetch(positions: readonly FetchPosition[], options: ReplicaFetchOptions): Promise<readonly FetchedReplica[]>
-  /** Ends what is under way. */
+  /** Ends the fetch that is under way, which fails: it does not ask for what is wanted by now. */
+  interrupt(): void
+  /** Ends what is under way, for good. */
   close(): void
 }

@@ -11,7 +11,9 @@ import type { KafkaService } from './service.ts'
 
 export class LocalSource implements ReplicaSource {
   readonly #leader: KafkaService
-  readonly #stop = new AbortController()
+  /** Of the fetch under way, and of all that follow once it is closed. */
+  #stop = new AbortController()
+  #isClosed = false
 
   constructor(leader: KafkaService) {
     this.#leader = leader
@@ -20,7 +22,7 @@ export class LocalSource implements ReplicaSource {
   async fetch(positions: readonly FetchPosition[], options: ReplicaFetchOptions): Promise<readonly FetchedReplica[]> {
     const { brokerId, brokerEpoch, maxWaitMs, maxBytes, partitionMaxBytes } = options
     const { signal } = this.#stop
-    if (signal.aborted) throw new MillraceError('CLOSED', { object: 'replica source' })
+    if (this.#isClosed) throw new MillraceError('CLOSED', { object: 'replica source' })
     const topics = fetchTopicsOf(positions, partitionMaxBytes).map(({ topicId, partitions }) => ({
       topic: '',
       topicId,
@@ -72,7 +74,13 @@ export class LocalSource implements ReplicaSource {
     )
   }
 
+  interrupt(): void {
+    this.#stop.abort()
+    this.#stop = new AbortController()
+  }
+
   close(): void {
+    this.#isClosed = true
     this.#stop.abort()
   }
 }

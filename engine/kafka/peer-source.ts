@@ -49,6 +49,12 @@ export class PeerSource implements ReplicaSource {
     return body.responses.flatMap(({ topicId, partitions }) => partitions.map(one => takenOf(topicId, one)))
   }
 
+  interrupt(): void {
+    this.#connection?.end(
+      new MillraceError('CONNECTION_FAILED', { broker: this.#leader.brokerId, reason: 'interrupted' }),
+    )
+  }
+
   close(): void {
     this.#isClosed = true
     this.#connection?.end(new MillraceError('CLOSED', { broker: this.#leader.brokerId }))

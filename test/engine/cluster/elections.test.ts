@@ -54,11 +54,11 @@ describe('elections', () => {
     expect(transition?.isUnclean).toBe(true)
   })
 
-  test('a broker that drains gives its leaders away, if there is anybody else', () => {
+  test('a broker that drains gives its leaders away, and is not waited for, if there is anybody else', () => {
     const draining = new Set([1])
     expect(transitionOf(partition(), electorate([1, 2, 3], { draining }))?.to).toMatchObject({
       leader: 2,
-      isr: [1, 2, 3],
+      isr: [2, 3],
     })
     expect(transitionOf(partition({ isr: [1] }), electorate([1, 2, 3], { draining }))).toBeUndefined()
     const all = new Set([1, 2, 3])
