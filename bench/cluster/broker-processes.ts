@@ -17,6 +17,8 @@ export interface BrokerProcessesOptions {
   readonly brokers?: number
   /** Metadata store; default LMDB in the directory. */
   readonly store?: string
+  /** Where a broker runs, if not on a free port of the loopback address: its host, and what stands in front of its command. */
+  readonly place?: (id: number) => { readonly host: string; readonly prefix: readonly string[] }
   readonly leaseMs?: number
   readonly replicaLagMs?: number
 }
@@ -31,7 +33,8 @@ export interface PartitionState {
 export class BrokerProcesses {
   readonly directory: string
   readonly store: string
-  readonly #options: Required<Omit<BrokerProcessesOptions, 'brokers' | 'store'>>
+  readonly #options: Required<Omit<BrokerProcessesOptions, 'brokers' | 'store' | 'place'>>
+  readonly #place: NonNullable<BrokerProcessesOptions['place']>
   readonly #ports = new Map<number, number>()
   readonly #processes = new Map<number, ChildProcess>()
   readonly output: string[] = []
@@ -39,6 +42,7 @@ export class BrokerProcesses {
   protected constructor(directory: string, options: BrokerProcessesOptions) {
     this.directory = directory
     this.store = options.store ?? `lmdb:${join(directory, 'metadata')}`
+    this.#place = options.place ?? (() => ({ host: '127.0.0.1', prefix: [] }))
     this.#options = { leaseMs: options.leaseMs ?? 2_000, replicaLagMs: options.replicaLagMs ?? 10_000 }
   }
 
@@ -60,7 +64,7 @@ export class BrokerProcesses {
   }
 
   get bootstrap(): string[] {
-    return [...this.#ports.values()].map(port => `127.0.0.1:${port}`)
+    return [...this.#ports].map(([id, port]) => `${this.#place(id).host}:${port}`)
   }
 
   dataOf(id: number): string {
@@ -71,10 +75,12 @@ export class BrokerProcesses {
   async startBroker(id: number, environment: Record<string, string> = {}): Promise<void> {
     const { leaseMs, replicaLagMs } = this.#options
     const options = ['--lease', String(leaseMs), '--replica-lag', String(replicaLagMs), '--writers', '1', '--json']
-    const place = ['--cluster', this.store, '--id', String(id), '--listen', `127.0.0.1:${this.#ports.get(id)}`]
+    const { host, prefix } = this.#place(id)
+    const place = ['--cluster', this.store, '--id', String(id), '--listen', `${host}:${this.#ports.get(id)}`]
     const args = [MAIN, '--dir', this.dataOf(id), 'serve', ...place, ...options]
     const env = { ...process.env, ...environment }
-    const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe'] })
+    const [file, ...words] = [...prefix, process.execPath, ...args] as [string, ...string[]]
+    const child = spawn(file, words, { env, stdio: ['ignore', 'pipe', 'pipe'] })
     this.#processes.set(id, child)
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     child.stdout.once('data', () => resolve())

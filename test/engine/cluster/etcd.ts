@@ -37,26 +37,38 @@ function findEtcd(): string | undefined {
   }
 }
 
+/** Where it listens for clients, and what stands in front of its command. */
+export interface EtcdPlace {
+  readonly address: string
+  readonly prefix: readonly string[]
+}
+
+const HERE: EtcdPlace = { address: '127.0.0.1', prefix: [] }
+
 export class Etcd {
   readonly #directory: string
   readonly #clientPort: number
   readonly #peerPort: number
+  readonly #address: string
+  readonly #prefix: readonly string[]
   #process: ChildProcess | undefined
 
-  private constructor(directory: string, clientPort: number, peerPort: number) {
+  private constructor(directory: string, clientPort: number, peerPort: number, { address, prefix }: EtcdPlace) {
     this.#directory = directory
+    this.#address = address
+    this.#prefix = prefix
     this.#clientPort = clientPort
     this.#peerPort = peerPort
   }
 
-  static async start(directory: string): Promise<Etcd> {
-    const etcd = new Etcd(directory, await freePort(), await freePort())
+  static async start(directory: string, place: EtcdPlace = HERE): Promise<Etcd> {
+    const etcd = new Etcd(directory, await freePort(), await freePort(), place)
     await etcd.start()
     return etcd
   }
 
   get host(): string {
-    return `127.0.0.1:${this.#clientPort}`
+    return `${this.#address}:${this.#clientPort}`
   }
 
   /** Starts it with the data that it has; resolves when it answers. */
@@ -71,7 +83,8 @@ export class Etcd {
     }
     const peers = { 'listen-peer-urls': peer, 'initial-advertise-peer-urls': peer, 'initial-cluster': `one=${peer}` }
     const args = Object.entries({ ...options, ...peers }).flatMap(([name, value]) => [`--${name}`, value])
-    this.#process = spawn(etcdBinary as string, args, { stdio: 'ignore' })
+    const [file, ...words] = [...this.#prefix, etcdBinary as string, ...args] as [string, ...string[]]
+    this.#process = spawn(file, words, { stdio: 'ignore' })
     const deadline = Date.now() + START_MS
     while (!(await isHealthy(client))) {
       if (Date.now() > deadline) throw new Error('etcd does not answer')
