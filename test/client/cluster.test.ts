@@ -75,6 +75,26 @@ test('three brokers in one process replicate, and one that was stopped catches u
   }
 }, 120_000)
 
+test('a broker that comes back when the leader has deleted what it lacks goes on from there', async () => {
+  cluster = await Millrace.cluster({ dir, brokers: 2 }, { writers: 1, jobThreads: 1 })
+  await cluster.broker(1).admin.createTopic({ topic: 't', replicationFactor: 2 })
+  await expect.poll(() => cluster?.leaderOf('t', 0)).toBeDefined()
+  const producing = new Producer({ ...clientOf(cluster), serializers: stringSerializers })
+  const send = (value: string) => producing.send({ messages: [{ topic: 't', partition: 0, value }], acks: -1 })
+  await send('first')
+  const leader = cluster.leaderOf('t', 0) as number
+  const follower = leader === 1 ? 2 : 1
+  await cluster.stop(follower)
+  for (let number = 0; number < 20; number++) await send(`more ${number}`)
+  const { admin } = cluster.broker(leader)
+  expect(await admin.deleteRecords('t', 0, 15)).toEqual({ logStartOffset: 15 })
+  await cluster.start(follower)
+  await expect
+    .poll(async () => (await cluster?.broker(follower).admin.describeTopic('t'))?.partitions[0], { timeout: 20_000 })
+    .toMatchObject({ logStartOffset: 15, highWatermark: 21 })
+  await producing.close()
+}, 60_000)
+
 test('topics of a cluster are administered through any of its engines', async () => {
   cluster = await Millrace.cluster({ dir, brokers: 2 }, { writers: 1, jobThreads: 1 })
   const { admin } = cluster.broker(1)

@@ -1,5 +1,9 @@
+import { rmSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
+import { bootId } from '../../engine/broker/boot-id.ts'
+import { machineKey, NO_LEADER, readPartition } from '../../engine/cluster/cluster-state.ts'
+import { openMetadata } from '../../engine/cluster/open-metadata.ts'
 import { etcdBinary } from '../engine/cluster/etcd.ts'
 import { TestCluster } from './support/cluster.ts'
 import { checkHistory, Workload } from './support/history.ts'
@@ -77,6 +81,36 @@ describe.for(STORES)('a cluster over %s', store => {
     await end(running, workload)
   }, 180_000)
 })
+
+test('a broker that lost its directory is in sync with nobody before it has caught up', async () => {
+  const { cluster: running, workload } = await begin('lmdb')
+  const leader = await leaderOf(running, 0)
+  await running.signal(leader, 'SIGKILL')
+  rmSync(running.dataOf(leader), { recursive: true })
+  await running.startBroker(leader) // after its lease has ended
+  await workload.more(200)
+  await end(running, workload)
+}, 180_000)
+
+test('a broker of another boot of its machine, not closed in order, leads nothing that others have too', async () => {
+  const { cluster: running, workload } = await begin('lmdb')
+  const [one, ...others] = running.brokerIds as [number, ...number[]]
+  await Promise.all(running.brokerIds.map(id => running.signal(id, 'SIGKILL'))) // so nobody is there to put it out
+  const store = await openMetadata({ address: running.store, bootId: bootId() })
+  const states = async () => (await store.list('partitions/')).entries.map(readPartition)
+  while ((await store.list('brokers/')).entries.length > 0) await sleep(20)
+  expect((await states()).every(({ isr }) => isr.includes(one))).toBe(true)
+  const machine = JSON.parse((await store.get(machineKey(one)))?.value as string)
+  await store.commit([], [{ key: machineKey(one), value: JSON.stringify({ ...machine, bootId: 'another' }) }])
+  await running.startBroker(one)
+  await sleep(2_000)
+  expect((await states()).every(({ isr, leader }) => !isr.includes(one) && leader === NO_LEADER)).toBe(true)
+  await store.close()
+  for (const id of others) await running.startBroker(id)
+  await running.healthy('t')
+  await workload.more(200)
+  await end(running, workload)
+}, 180_000)
 
 test('with too few in sync nothing is acknowledged, and everything goes on once they are back', async () => {
   const { cluster: running, workload } = await begin('lmdb')

@@ -248,6 +248,25 @@ test('a follower leaves nothing out, also when what came before was refused', as
   expect(await follower.follow(leader.bytesFrom(0))).toBe(3)
 })
 
+test('a follower whose end lies below the log start of its leader begins anew there, and after a crash as well', async () => {
+  const leader = await open('a')
+  const follower = await open('b')
+  await lead(leader, 2)
+  for (const value of ['a', 'b', 'c', 'd', 'e']) await leader.produce(value, REQUEST_FLAG.leaderOnly)
+  await follower.follow(leader.bytesFrom(0).subarray(0, leader.bytesFrom(0).length / 5))
+  expect(follower.word('logEndOffset')).toBe(1)
+  leader.broker.replicas.commit(leader.hosted, 5)
+  await expect.poll(() => leader.word('highWatermark')).toBe(5)
+  expect(await leader.broker.deleteRecords('t', 0, 3)).toBe(3)
+  await follower.broker.restart('t', 0, 3)
+  expect([follower.word('logEndOffset'), follower.word('highWatermark')]).toEqual([3, 3])
+  expect(await follower.follow(leader.bytesFrom(3))).toBe(5)
+  nodes.splice(nodes.indexOf(follower), 1)
+  await follower.close()
+  const again = await open('b')
+  expect([again.word('logEndOffset'), again.word('leaderEpoch')]).toEqual([5, 2])
+})
+
 test('a follower that is cut goes on under the epoch that it has', async () => {
   const leader = await open('a')
   const follower = await open('b')
