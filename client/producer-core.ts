@@ -28,6 +28,8 @@ export interface CoreOptions extends BudgetOptions {
   readonly codec: Codec
   readonly deliveryTimeoutMs: number
   readonly idempotent: boolean
+  /** Of a cluster: a batch is answered once the leader has it. */
+  readonly isLeaderOnly: boolean
 }
 
 const NO_ENCODER = new BatchEncoder()
@@ -177,6 +179,7 @@ export class ProducerCore implements AppendHandler {
 
   #submit(batch: Batch): void {
     batch.deadlineMs = performance.now() + this.options.deliveryTimeoutMs
+    if (this.options.isLeaderOnly) batch.flags |= REQUEST_FLAG.leaderOnly
     if (this.#sealed.length > 0 || !this.#push(batch)) this.#sealed.push(batch)
   }
 

@@ -39,6 +39,7 @@ export function resolveProducerOptions(options: ProducerOptions): ResolvedProduc
       slabCount: Math.ceil(bufferBytes / slabBytes),
       codec,
       idempotent: options.idempotent ?? false,
+      isLeaderOnly: (options.acks ?? 'all') !== 'all',
       deliveryTimeoutMs: whole('deliveryTimeoutMs', options.deliveryTimeoutMs ?? 30_000, 1, MILLISECONDS_MAX),
     },
   }
