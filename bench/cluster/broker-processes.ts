@@ -19,6 +19,8 @@ export interface BrokerProcessesOptions {
   readonly store?: string
   /** Where a broker runs, if not on a free port of the loopback address: its host, and what stands in front of its command. */
   readonly place?: (id: number) => { readonly host: string; readonly prefix: readonly string[] }
+  /** Of a broker's first start, beside the environment of this process. */
+  readonly environment?: (id: number) => Record<string, string>
   readonly leaseMs?: number
   readonly replicaLagMs?: number
 }
@@ -33,7 +35,8 @@ export interface PartitionState {
 export class BrokerProcesses {
   readonly directory: string
   readonly store: string
-  readonly #options: Required<Omit<BrokerProcessesOptions, 'brokers' | 'store' | 'place'>>
+  readonly #options: Required<Omit<BrokerProcessesOptions, 'brokers' | 'store' | 'place' | 'environment'>>
+  readonly #environment: NonNullable<BrokerProcessesOptions['environment']>
   readonly #place: NonNullable<BrokerProcessesOptions['place']>
   readonly #ports = new Map<number, number>()
   readonly #processes = new Map<number, ChildProcess>()
@@ -42,6 +45,7 @@ export class BrokerProcesses {
   protected constructor(directory: string, options: BrokerProcessesOptions) {
     this.directory = directory
     this.store = options.store ?? `lmdb:${join(directory, 'metadata')}`
+    this.#environment = options.environment ?? (() => ({}))
     this.#place = options.place ?? (() => ({ host: '127.0.0.1', prefix: [] }))
     this.#options = { leaseMs: options.leaseMs ?? 2_000, replicaLagMs: options.replicaLagMs ?? 10_000 }
   }
@@ -56,7 +60,7 @@ export class BrokerProcesses {
   protected async begin(brokers: number): Promise<void> {
     const ids = Array.from({ length: brokers }, (_, index) => index + 1)
     for (const id of ids) this.#ports.set(id, await freePort())
-    await Promise.all(ids.map(id => this.startBroker(id)))
+    await Promise.all(ids.map(id => this.startBroker(id, this.#environment(id))))
   }
 
   get brokerIds(): number[] {

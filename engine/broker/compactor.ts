@@ -156,7 +156,8 @@ export class Compactor {
       entry = next
     }
     if (control.get(slot, SLOT.generation) !== snapshot.generation) return undefined
-    const { flushedOffset } = snapshot
+    // Of a replica what is not agreed on may be cut away yet, and what it would have replaced be needed.
+    const flushedOffset = Math.min(snapshot.flushedOffset, snapshot.highWatermark)
     return planCompaction({ segments, config, flushedOffset, cleanedOffset, nowMs })
   }
 

@@ -221,6 +221,9 @@ export class Partitions {
   async #adopt(recovered: readonly Recovered[]): Promise<{ partition: HostedPartition; error: ErrorData }[]> {
     const cut = recovered.filter(({ partition }) => partition.truncateTo !== undefined)
     await Promise.all(cut.map(({ partition, result }) => this.#forgetTruncation(partition, result)))
+    // What was brought up again does not lead before its cluster says so anew: its epoch may have gone with what was lost.
+    for (const { partition } of recovered)
+      if (partition.isReplica) Replicas.demote(this.#memory.control, partition.slot)
     const byWriter = Map.groupBy(recovered, ({ partition }) => partition.writer)
     const refused: { partition: HostedPartition; error: ErrorData }[] = []
     const mails = [...byWriter].map(async ([writer, mine]) => {
@@ -385,9 +388,11 @@ export class Partitions {
   async #forgetTruncation(partition: HostedPartition, { logEndOffset }: RecoveryResult): Promise<void> {
     const { slot, truncateTo } = partition
     const { control } = this.#memory
-    const committedOffset = partition.isReplica ? control.get(slot, SLOT.committedOffset) : logEndOffset
+    const known = partition.isReplica ? control.get(slot, SLOT.committedOffset) : logEndOffset
+    const committedOffset = Math.min(known, logEndOffset) // lower after an unclean election only
     control.set(slot, SLOT.flushedOffset, logEndOffset)
-    control.set(slot, SLOT.highWatermark, Math.min(committedOffset, logEndOffset))
+    control.set(slot, SLOT.committedOffset, committedOffset)
+    control.set(slot, SLOT.highWatermark, committedOffset)
     partition.truncateTo = undefined // at once, or a checkpoint that is stored meanwhile would have it again
     try {
       await this.#events.truncating(this.checkpoint(partition))

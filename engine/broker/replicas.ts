@@ -36,6 +36,10 @@ export class Replicas {
   /** Before its writer has it: a replica takes nothing from producers until it leads, and shows what was agreed on before. */
   static prepare(control: ControlBlock, slot: number, highWatermark: number): void {
     control.set(slot, SLOT.committedOffset, highWatermark)
+    Replicas.demote(control, slot)
+  }
+
+  static demote(control: ControlBlock, slot: number): void {
     control.set(slot, SLOT.role, ROLE.follower)
   }
 
@@ -60,7 +64,8 @@ export class Replicas {
   /** Takes records from a leader only. When this resolves no producer's record is appended any more, and all are answered. */
   async follow(partition: HostedPartition): Promise<void> {
     const { slot, writer } = partition
-    this.#control.set(slot, SLOT.role, ROLE.follower)
+    Replicas.demote(this.#control, slot)
+    if (partition.failure !== undefined) return // nobody takes anything
     await this.#threads.writer(writer).request({ kind: 'replicate', slots: [slot] })
     const end = this.#control.get(slot, SLOT.logEndOffset)
     const kept = partition.epochs.filter(({ startOffset }) => startOffset < end)

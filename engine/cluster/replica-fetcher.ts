@@ -136,8 +136,8 @@ export class ReplicaFetcher {
     const positions: FetchPosition[] = []
     for (const followed of this.#followed.values()) {
       const { hosted, leaderEpoch } = followed
-      if (hosted.failure !== undefined) continue
       const { topicId, partition, slot } = hosted
+      if (hosted.failure !== undefined || control.get(slot, SLOT.failure) !== 0) continue // it takes nothing
       asked.set(`${topicId}/${partition}`, followed)
       const offset = control.get(slot, SLOT.logEndOffset)
       const logStartOffset = control.get(slot, SLOT.logStartOffset)

@@ -23,9 +23,8 @@ import { ERROR_CODES } from '../memory/append-channel.ts'
 import { SLOT } from '../memory/control-block.ts'
 import { bootTimeMs } from '../memory/libc.ts'
 import type { NodeAddress } from './cluster-view.ts'
+import { GROUPS_TOPIC } from './internal-topics.ts'
 import type { WireReaders } from './server/wire-readers.ts'
-
-export const GROUPS_TOPIC = '__millrace_groups'
 
 /** Of the internal topic: it is never grown, because a group's partition follows from its number. */
 const PARTITIONS = 12

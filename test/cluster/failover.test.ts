@@ -125,6 +125,29 @@ test('a broker of another boot of its machine, not closed in order, leads nothin
   await end(running, workload)
 }, 180_000)
 
+test('a leader whose log has stopped lets another lead', async () => {
+  const environment = (id: number): Record<string, string> =>
+    id === 1 ? { MILLRACE_FAILPOINTS: 'append-before-publish=throw@400' } : {}
+  const running = await TestCluster.start({ environment })
+  cluster = running
+  const configs = Object.entries(SAFE).map(([name, value]) => ({ name, value }))
+  const assignments = [{ partition: 0, brokers: [1, 2, 3] }]
+  await running.withAdmin(admin =>
+    admin.createTopics({ topics: ['t'], partitions: -1, replicas: -1, assignments, configs }),
+  )
+  await running.healthy('t')
+  expect(await leaderOf(running, 0)).toBe(1)
+  const workload = new Workload(running.bootstrap, 't', 1)
+  await workload.more(1_000)
+  expect(running.output.some(line => line.startsWith('1:') && line.includes('t/0 stopped'))).toBe(true)
+  const [after] = await running.partitions('t')
+  expect(after?.leader).not.toBe(1)
+  expect(after?.isr).toEqual([2, 3])
+  await running.signal(1, 'SIGTERM')
+  await running.startBroker(1)
+  await end(running, workload)
+}, 180_000)
+
 test('with too few in sync nothing is acknowledged, and everything goes on once they are back', async () => {
   const { cluster: running, workload } = await begin('lmdb')
   const leader = await leaderOf(running, 0)

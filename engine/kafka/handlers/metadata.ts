@@ -5,6 +5,7 @@ import { checkTopicName } from '../../format/file-names.ts'
 import type { WrittenMessage } from '../codec/notation.ts'
 import { KAFKA_ERROR, kafkaCodeOf } from '../error-codes.ts'
 import { CLUSTER_OPERATIONS, type Handler, NOT_ASKED, TOPIC_OPERATIONS } from '../handler.ts'
+import { GROUPS_TOPIC } from '../internal-topics.ts'
 import type { describeCluster } from '../messages/describe-cluster.ts'
 import type { describeTopicPartitions } from '../messages/describe-topic-partitions.ts'
 import type { metadata, metadataResponse } from '../messages/metadata.ts'
@@ -60,6 +61,7 @@ function describe(service: KafkaService, topic: ClientTopic, topicAuthorizedOper
     errorCode: KAFKA_ERROR.NONE,
     name: topic.topic,
     topicId: topic.topicId,
+    isInternal: service.placement !== undefined && topic.topic === GROUPS_TOPIC,
     partitions: topic.partitions.map(partition => describePartition(service, partition)),
     topicAuthorizedOperations,
   }

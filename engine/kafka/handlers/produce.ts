@@ -11,6 +11,7 @@ import { SLOT } from '../../memory/control-block.ts'
 import type { WrittenMessage } from '../codec/notation.ts'
 import { KAFKA_ERROR, kafkaCodeOf } from '../error-codes.ts'
 import type { Handler } from '../handler.ts'
+import { GROUPS_TOPIC } from '../internal-topics.ts'
 import type { initProducerId } from '../messages/init-producer-id.ts'
 import type { produce, produceResponse } from '../messages/produce.ts'
 import type { Call, KafkaService } from '../service.ts'
@@ -71,7 +72,8 @@ export function handleProduce(
         answers[index] = { index: data.index, errorCode, baseOffset, logAppendTimeMs, logStartOffset }
       }
       const partition = service.ledPartition(topic, data.index)
-      const fault = refusal ?? (typeof partition === 'number' ? partition : faultOf(data))
+      const fault =
+        refusal ?? (typeof partition === 'number' ? partition : (internalFault(service, partition) ?? faultOf(data)))
       if (fault !== undefined) {
         answer(fault)
         continue
@@ -102,6 +104,11 @@ function refusalOf(acks: number, transactionalId: string | null, version: number
   if (version < FIRST_VERSION) return KAFKA_ERROR.UNSUPPORTED_VERSION
   if (acks < -1 || acks > 1) return KAFKA_ERROR.INVALID_REQUIRED_ACKS
   return transactionalId === null ? undefined : KAFKA_ERROR.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+}
+
+/** The journal of groups is written by their coordinators alone. */
+function internalFault({ placement }: KafkaService, { topic }: ClientPartition): number | undefined {
+  return placement !== undefined && topic === GROUPS_TOPIC ? KAFKA_ERROR.INVALID_TOPIC_EXCEPTION : undefined
 }
 
 /** A partition gets exactly one whole batch, of magic 2, that is no part of a transaction. */

@@ -6,6 +6,7 @@ import { checkTopicConfigs, effectiveTopicConfig } from '../../log/topic-config.
 import type { NewTopicRequest } from '../cluster-view.ts'
 import { KAFKA_ERROR, kafkaCodeOf, messageOf } from '../error-codes.ts'
 import type { Handler } from '../handler.ts'
+import { GROUPS_TOPIC } from '../internal-topics.ts'
 import type { createPartitions } from '../messages/create-partitions.ts'
 import type { createTopics } from '../messages/create-topics.ts'
 import type { deleteRecords } from '../messages/delete-records.ts'
@@ -121,6 +122,8 @@ export const handleDeleteTopics: Handler<typeof deleteTopics> = async (service, 
     if (typeof topic === 'number') return { name, topicId, errorCode: topic, errorMessage: 'There is no such topic.' }
     const known = { name: topic.topic, topicId: topic.topicId }
     try {
+      if (service.placement !== undefined && topic.topic === GROUPS_TOPIC)
+        throw new Refusal(KAFKA_ERROR.INVALID_TOPIC_EXCEPTION, 'The topic has the groups of the cluster.')
       await service.cluster.deleteTopic(topic.topic)
       return { ...known, ...NO_ERROR }
     } catch (error) {
