@@ -118,6 +118,8 @@ export class Replicas {
 
   #write(partition: HostedPartition): void {
     this.#unwritten.delete(partition)
+    // A topic that is gone may have a successor of the same name, in the same folder.
+    if (this.#control.get(partition.slot, SLOT.slotGeneration) !== partition.slotGeneration) return
     try {
       writeEpochCheckpoint(partition.directory, partition.epochs)
     } catch {
