@@ -52,6 +52,11 @@ export function fromErrorData(data: ErrorData): MillraceError {
   return new MillraceError(data.code, data.details, data.cause)
 }
 
+/** Any thrown value as one of ours; what is not becomes IO_ERROR. */
+export function asMillraceError(reason: unknown): MillraceError {
+  return reason instanceof MillraceError ? reason : fromErrorData(toErrorData(reason, 'IO_ERROR'))
+}
+
 /** The code for an error of `node:fs` or of a libc call, undefined when it is neither. */
 function systemCode(error: unknown): ErrorCode | undefined {
   const code = (error as { code?: unknown } | null)?.code

@@ -12,6 +12,7 @@ import { invariant } from '../base/invariant.ts'
 import { KIB, MIB } from '../base/limits.ts'
 import { ERROR_CODES, REQUEST_FLAG, statusOf } from '../memory/append-channel.ts'
 import { type AppendHandler, type AppendLink, AppendPort } from './append-port.ts'
+import type { Broker } from './broker.ts'
 import type { ClientPartition } from './topic-metadata.ts'
 
 const SLAB_BYTES = 16 * KIB
@@ -104,7 +105,17 @@ export class Ingest implements AppendHandler {
   }
 
   /** @param bufferBytes most memory for produced batches that are on their way @throws TOO_MANY_PRODUCERS, CLOSED */
-  static async attach(link: AppendLink, bufferBytes: number): Promise<Ingest> {
+  static async attach(
+    { memory, producers }: Pick<Broker, 'memory' | 'producers'>,
+    bufferBytes: number,
+  ): Promise<Ingest> {
+    const link: AppendLink = {
+      memory,
+      attachProducer: producers.attach.bind(producers),
+      reattachProducer: producers.reattach.bind(producers),
+      detachProducer: producers.detach.bind(producers),
+      isUnanswered: () => false,
+    }
     const port = await AppendPort.attach(link, SLAB_BYTES, Math.ceil(bufferBytes / SLAB_BYTES))
     return new Ingest(port, () => link.memory.closed)
   }
@@ -139,6 +150,29 @@ export class Ingest implements AppendHandler {
     invariant(to - at === bytes, 'the chunks are the request')
     request.release()
     return new Run(this, arena.region.bytes.subarray(at, to), at, firstSlab, slabCount)
+  }
+
+  /** Copies chunks into slabs, waiting for room. @throws BACK_PRESSURE: there was none in time */
+  async placeWithin(chunks: readonly Uint8Array[], timeoutMs: number): Promise<PlacedRequest> {
+    const request = { chunks, bytes: chunks.reduce((sum, { length }) => sum + length, 0), release: () => {} }
+    const deadline = performance.now() + timeoutMs
+    for (;;) {
+      const placed = this.place(request)
+      if (placed !== undefined) return placed
+      const leftMs = deadline - performance.now()
+      if (leftMs <= 0) throw new MillraceError('BACK_PRESSURE', { timeoutMs })
+      await this.room(leftMs)
+    }
+  }
+
+  /** Sends all that was placed to one partition. Resolves with the base offset, of a replica with the log end offset. */
+  send(partition: ClientPartition, placed: PlacedRequest, flags: IngestFlags): Promise<number> {
+    const { promise, resolve, reject } = Promise.withResolvers<number>()
+    placed.append(partition, placed.bytes, flags, (status, offset) =>
+      status === 0 ? resolve(offset) : reject(errorOfStatus(status)),
+    )
+    placed.release()
+    return promise
   }
 
   /** Resolves when slabs became free, or the server closes, or the time is over. */

@@ -49,7 +49,7 @@ export class ClusterImage {
   #revision = 0
   #watch: Watch | undefined
   #isClosed = false
-  #waiting: { revision: number; resolve: () => void }[] = []
+  readonly #waiting = new Set<{ readonly isSo: () => boolean; readonly resolve: (isSo: boolean) => void }>()
   readonly #listeners = new Set<(change: ImageChange) => void>()
   readonly #failed: (error: unknown) => void
 
@@ -111,24 +111,30 @@ export class ClusterImage {
 
   /** Resolves when everything up to a revision is here. @throws TIMED_OUT, CLOSED */
   async reach(revision: number, timeoutMs = 10_000): Promise<void> {
-    if (this.#revision >= revision) return
-    const { promise, resolve, reject } = Promise.withResolvers<void>()
-    const waiting = { revision, resolve }
-    this.#waiting.push(waiting)
-    const timer = setTimeout(() => reject(new MillraceError('TIMED_OUT', { revision, timeoutMs })), timeoutMs)
+    if (await this.until(() => this.#revision >= revision, timeoutMs)) return
+    if (this.#isClosed) throw new MillraceError('CLOSED', { object: 'cluster' })
+    throw new MillraceError('TIMED_OUT', { revision, timeoutMs })
+  }
+
+  /** Resolves when something is so, which is asked after each change; with false when the time is over, or the image is closed. */
+  async until(isSo: () => boolean, timeoutMs: number): Promise<boolean> {
+    if (isSo()) return true
+    const { promise, resolve } = Promise.withResolvers<boolean>()
+    const waiting = { isSo, resolve }
+    this.#waiting.add(waiting)
+    const timer = setTimeout(() => resolve(false), timeoutMs)
     try {
-      await promise
-      if (this.#isClosed) throw new MillraceError('CLOSED', { object: 'cluster' })
+      return await promise
     } finally {
       clearTimeout(timer)
-      this.#waiting = this.#waiting.filter(one => one !== waiting)
+      this.#waiting.delete(waiting)
     }
   }
 
   close(): void {
     this.#isClosed = true
     this.#watch?.stop()
-    for (const { resolve } of this.#waiting.splice(0)) resolve()
+    for (const { resolve } of this.#waiting) resolve(false)
   }
 
   /** Everything anew; what differs from before has changed. */
@@ -170,7 +176,7 @@ export class ClusterImage {
     }
     this.#revision = revision
     if (changes.length > 0) for (const listener of this.#listeners) listener(collected)
-    for (const waiting of this.#waiting) if (waiting.revision <= revision) waiting.resolve()
+    for (const { isSo, resolve } of this.#waiting) if (isSo()) resolve(true)
   }
 
   #take({ key, value, version }: Change, collected: Collected): void {

@@ -5,7 +5,6 @@
  *           ▲                     └─────▶ controller (one of the brokers) ──▶ elections
  *           └── lease, registration, in-sync replicas, elections: by compare-and-swap
  */
-import { setTimeout as sleep } from 'node:timers/promises'
 import { MillraceError } from '../base/errors.ts'
 import { bootId } from '../broker/boot-id.ts'
 import type { Broker } from '../broker/broker.ts'
@@ -45,8 +44,6 @@ export interface ClusterNodeOptions extends ClusterOptions {
   readonly report: (error: MillraceError) => void
 }
 
-const DRAIN_LOOK_MS = 10
-
 export class ClusterNode {
   readonly brokerId: number
   readonly image: ClusterImage
@@ -67,7 +64,7 @@ export class ClusterNode {
     this.#broker = broker
     this.#store = store
     this.image = image
-    this.topics = new ClusterTopics(store, image)
+    this.topics = new ClusterTopics(store, image, report)
     this.producerIds = new ClusterProducerIds(store)
     this.#startTimeoutMs = startTimeoutMs
     const brokerEpoch = (): number | undefined => this.#membership.epoch
@@ -156,9 +153,8 @@ export class ClusterNode {
 
   /** Gives its leaders away: resolves when it leads nothing that another could lead, or the time is over. */
   async drain(timeoutMs: number): Promise<void> {
-    const deadline = performance.now() + timeoutMs
     await this.#membership.drain()
-    while (performance.now() < deadline && this.#isNeeded()) await sleep(DRAIN_LOOK_MS)
+    await this.image.until(() => !this.#isNeeded(), timeoutMs)
   }
 
   /** Others could lead what it leads, or wait for its fetches. */

@@ -5,13 +5,20 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { TopicId } from '../base/brands.ts'
-import { MillraceError } from '../base/errors.ts'
+import { type ErrorDetails, MillraceError } from '../base/errors.ts'
 import { TOPIC_PARTITIONS_MAX } from '../base/limits.ts'
 import { checkTopicName } from '../format/file-names.ts'
 import { checkTopicConfigs, demandTopicConfigKey } from '../log/topic-config.ts'
 import type { ClusterImage } from './cluster-image.ts'
-import { type ClusterTopic, type PartitionAssignment, partitionKey, partitionValue, topicKey } from './cluster-state.ts'
-import { type MetadataStore, OPERATIONS_MAX, type Write } from './metadata-store.ts'
+import {
+  type ClusterPartition,
+  type ClusterTopic,
+  type PartitionAssignment,
+  partitionKey,
+  partitionValue,
+  topicKey,
+} from './cluster-state.ts'
+import { type Check, type MetadataStore, OPERATIONS_MAX, type Write } from './metadata-store.ts'
 import { placeReplicas } from './placement.ts'
 
 /** Changes of a topic that meet one another are tried again so often. */
@@ -34,10 +41,13 @@ export type ElectionOutcome = 'elected' | 'not-needed' | 'not-available'
 export class ClusterTopics {
   readonly #store: MetadataStore
   readonly #image: ClusterImage
+  readonly #report: (error: MillraceError) => void
 
-  constructor(store: MetadataStore, image: ClusterImage) {
+  /** @param report told of unclean elections */
+  constructor(store: MetadataStore, image: ClusterImage, report: (error: MillraceError) => void) {
     this.#store = store
     this.#image = image
+    this.#report = report
   }
 
   /**
@@ -74,7 +84,7 @@ export class ClusterTopics {
   /** @throws UNKNOWN_TOPIC_OR_PARTITION, METADATA_STORE_UNAVAILABLE */
   async delete(topic: string): Promise<void> {
     const found = this.#demand(topic)
-    await this.#change(topic, () => [{ key: topicKey(topic), value: undefined }])
+    await this.#change(topic, () => undefined)
     const writes = Array.from({ length: found.partitions }, (_, partition) => ({
       key: partitionKey(found.topicId, partition),
       value: undefined,
@@ -90,7 +100,7 @@ export class ClusterTopics {
     const placed = assignments ?? this.#place(topic, existing, partitions - existing, replicationFactor)
     this.#demandLive(placed)
     await this.#putPartitions(topicId, existing, placed)
-    await this.#change(topic, now => [{ key: topicKey(topic), value: topicValue({ ...now, partitions }) }])
+    await this.#change(topic, now => topicValue({ ...now, partitions }))
   }
 
   /** Sets keys, or removes those whose value is null. @throws UNKNOWN_TOPIC_OR_PARTITION, INVALID_CONFIG, METADATA_STORE_UNAVAILABLE */
@@ -101,7 +111,7 @@ export class ClusterTopics {
         if (value === null) delete config[demandTopicConfigKey(key)]
         else Object.assign(config, checkTopicConfigs({ [key]: value }))
       }
-      return [{ key: topicKey(topic), value: topicValue({ ...now, config }) }]
+      return topicValue({ ...now, config })
     })
   }
 
@@ -110,32 +120,20 @@ export class ClusterTopics {
    * @throws UNKNOWN_TOPIC_OR_PARTITION, INVALID_REPLICATION_FACTOR, METADATA_STORE_UNAVAILABLE
    */
   async reassign(topic: string, partition: number, target: readonly number[] | undefined): Promise<void> {
-    const { topicId } = this.#demand(topic)
     if (target !== undefined) this.#demandLive([target])
-    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      const now = this.#image.partition(topicId, partition)
-      if (now === undefined) throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', { topic, partition })
+    await this.#revise(topic, partition, now => {
       const { adding = [], removing = [] } = now
+      if (target === undefined && adding.length === 0 && removing.length === 0) return undefined
       const before = now.replicas.filter(id => !adding.includes(id))
       const wanted = target ?? before
-      const comes = wanted.filter(id => !before.includes(id))
       const goes = before.filter(id => !wanted.includes(id))
-      const assignment: PartitionAssignment = {
+      return {
         ...now,
         replicas: [...wanted, ...goes],
-        adding: comes,
-        removing: target === undefined ? [] : goes,
+        adding: wanted.filter(id => !before.includes(id)),
+        removing: goes,
       }
-      if (target === undefined && adding.length === 0 && removing.length === 0) return
-      const key = partitionKey(topicId, partition)
-      const outcome = await this.#store.commit(
-        [{ key, version: now.version }],
-        [{ key, value: partitionValue(assignment) }],
-      )
-      if (outcome.kind === 'done') return await this.#image.reach(outcome.version)
-      await sleep(RETRY_MS)
-    }
-    throw new MillraceError('METADATA_STORE_UNAVAILABLE', { topic, partition, reason: 'it changes all the time' })
+    })
   }
 
   /**
@@ -143,35 +141,39 @@ export class ClusterTopics {
    * @throws UNKNOWN_TOPIC_OR_PARTITION, METADATA_STORE_UNAVAILABLE
    */
   async elect(topic: string, partition: number, isUnclean: boolean): Promise<ElectionOutcome> {
+    let outcome: ElectionOutcome = 'not-needed'
+    let lossy: MillraceError | undefined
+    await this.#revise(topic, partition, now => {
+      const { replicas, isr, leader, leaderEpoch } = now
+      const isThere = (id: number): boolean => this.#image.brokers.has(id)
+      const [first] = replicas as [number]
+      outcome = 'not-needed'
+      if (isUnclean ? isr.includes(leader) && isThere(leader) : leader === first) return undefined
+      const elected = replicas.find(id => isThere(id) && (isUnclean || (id === first && isr.includes(id))))
+      outcome = elected === undefined ? 'not-available' : 'elected'
+      if (elected === undefined) return undefined
+      const inSync = isr.includes(elected)
+      lossy = inSync ? undefined : new MillraceError('UNCLEAN_ELECTION', { topic, partition, leader: elected })
+      return { ...now, isr: inSync ? isr : [elected], leader: elected, leaderEpoch: leaderEpoch + 1 }
+    })
+    if (lossy !== undefined) this.#report(lossy)
+    return outcome
+  }
+
+  /** Changes a partition as it is now, if there is anything to change. */
+  async #revise(
+    topic: string,
+    partition: number,
+    change: (now: ClusterPartition) => PartitionAssignment | undefined,
+  ): Promise<void> {
     const { topicId } = this.#demand(topic)
-    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    await this.#compareAndSwap({ topic, partition }, () => {
       const now = this.#image.partition(topicId, partition)
       if (now === undefined) throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', { topic, partition })
-      const { brokers } = this.#image
-      const { replicas, isr, leader } = now
-      const [first] = replicas as [number]
-      const hasLeader = isr.includes(leader) && brokers.has(leader)
-      if (isUnclean ? hasLeader : leader === first) return 'not-needed'
-      const elected = isUnclean
-        ? replicas.find(id => brokers.has(id))
-        : isr.includes(first) && brokers.has(first)
-          ? first
-          : undefined
-      if (elected === undefined) return 'not-available'
-      const inSync = isr.includes(elected) ? isr : [elected]
+      const assignment = change(now)
       const key = partitionKey(topicId, partition)
-      const assignment = { ...now, isr: inSync, leader: elected, leaderEpoch: now.leaderEpoch + 1 }
-      const outcome = await this.#store.commit(
-        [{ key, version: now.version }],
-        [{ key, value: partitionValue(assignment) }],
-      )
-      if (outcome.kind === 'done') {
-        await this.#image.reach(outcome.version)
-        return 'elected'
-      }
-      await sleep(RETRY_MS)
-    }
-    throw new MillraceError('METADATA_STORE_UNAVAILABLE', { topic, partition, reason: 'it changes all the time' })
+      return assignment && { check: { key, version: now.version }, write: { key, value: partitionValue(assignment) } }
+    })
   }
 
   #demand(topic: string): ClusterTopic {
@@ -213,14 +215,25 @@ export class ClusterTopics {
     }
   }
 
-  async #change(topic: string, change: (now: ClusterTopic) => Write[]): Promise<void> {
-    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+  /** Changes a topic as it is now; an undefined value removes it. */
+  async #change(topic: string, change: (now: ClusterTopic) => string | undefined): Promise<void> {
+    const key = topicKey(topic)
+    await this.#compareAndSwap({ topic }, () => {
       const now = this.#demand(topic)
-      const outcome = await this.#store.commit([{ key: topicKey(topic), version: now.version }], change(now))
+      return { check: { key, version: now.version }, write: { key, value: change(now) } }
+    })
+  }
+
+  /** Until nobody else was faster; nothing when there is nothing to do. */
+  async #compareAndSwap(what: ErrorDetails, next: () => { check: Check; write: Write } | undefined): Promise<void> {
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const step = next()
+      if (step === undefined) return
+      const outcome = await this.#store.commit([step.check], [step.write])
       if (outcome.kind === 'done') return await this.#image.reach(outcome.version)
       await sleep(RETRY_MS)
     }
-    throw new MillraceError('METADATA_STORE_UNAVAILABLE', { topic, reason: 'it changes all the time' })
+    throw new MillraceError('METADATA_STORE_UNAVAILABLE', { ...what, reason: 'it changes all the time' })
   }
 }
 

@@ -2,9 +2,9 @@
  * The broker that carries elections out. Whoever writes its id under `controller`, with its lease, is it; each of its changes rests on that
  * key, so one that is not the controller any more changes nothing. All brokers run this, and one of them acts.
  */
-import { MillraceError } from '../base/errors.ts'
+import { asMillraceError, MillraceError } from '../base/errors.ts'
 import type { ClusterImage } from './cluster-image.ts'
-import { type ClusterTopic, KEY, NO_LEADER, partitionKey, partitionValue } from './cluster-state.ts'
+import { type ClusterTopic, KEY, partitionKey, partitionValue } from './cluster-state.ts'
 import { type Transition, transitionsOf } from './elections.ts'
 import { type Lease, type MetadataStore, OPERATIONS_MAX } from './metadata-store.ts'
 
@@ -76,7 +76,7 @@ export class Controller {
         if (!(await this.#act())) this.#lookAgain()
       } catch (error) {
         this.#lookAgain()
-        if (!this.#isClosed) this.#options.report(asMillrace(error))
+        if (!this.#isClosed) this.#options.report(asMillraceError(error))
       }
     }
     this.#isRunning = false
@@ -171,7 +171,7 @@ export class Controller {
         )
       }
     } catch (error) {
-      report(asMillrace(error))
+      report(asMillraceError(error))
     }
   }
 }
@@ -180,8 +180,3 @@ const ORPHAN_MS = 60_000
 
 const isUnclean = (topic: ClusterTopic | undefined): boolean =>
   topic?.config['unclean.leader.election.enable'] === 'true'
-
-const asMillrace = (error: unknown): MillraceError =>
-  error instanceof MillraceError
-    ? error
-    : new MillraceError('IO_ERROR', { work: 'controller', leader: NO_LEADER }, error)

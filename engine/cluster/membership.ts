@@ -8,7 +8,7 @@
  * acknowledged may be gone (another boot of the machine without a clean close, or another directory) it is in sync with nobody (KIP-966).
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { MillraceError } from '../base/errors.ts'
+import { asMillraceError, MillraceError } from '../base/errors.ts'
 import { bootTimeMs } from '../memory/libc.ts'
 import type { ClusterImage } from './cluster-image.ts'
 import {
@@ -117,7 +117,7 @@ export class Membership {
         if (this.#lease === undefined) await this.#register()
         else await this.#keep(this.#lease)
       } catch (error) {
-        if (!this.#isClosed) report(asMillrace(error))
+        if (!this.#isClosed) report(asMillraceError(error))
       }
     }
   }
@@ -212,6 +212,3 @@ export class Membership {
 /** Milliseconds that a lease goes on for its holder. */
 export const remainingMs = (lease: Lease | undefined): number =>
   lease === undefined ? 0 : lease.endsAtMs - bootTimeMs()
-
-const asMillrace = (error: unknown): MillraceError =>
-  error instanceof MillraceError ? error : new MillraceError('IO_ERROR', { work: 'membership' }, error)

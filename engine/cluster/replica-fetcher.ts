@@ -6,11 +6,10 @@
  *        └────▶ diverging ──▶ cut to the leader's epoch, and again
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { MillraceError } from '../base/errors.ts'
 import { KIB, MIB } from '../base/limits.ts'
 import type { Broker } from '../broker/broker.ts'
 import type { HostedPartition } from '../broker/hosted-partition.ts'
-import { errorOfStatus, type Ingest, type PlacedRequest } from '../broker/ingest.ts'
+import type { Ingest } from '../broker/ingest.ts'
 import type { ClientPartition } from '../broker/topic-metadata.ts'
 import { BATCH, baseOffsetOf, batchBytes, lastOffsetOf, leaderEpochOf } from '../format/record-batch.ts'
 import { REPLICA_PREFIX_BYTES, REQUEST_FLAG } from '../memory/append-channel.ts'
@@ -25,7 +24,7 @@ const PIECE_BYTES = 512 * KIB
 const RETRY_MS = 100
 /** From the first partition that comes while a fetch is under way to its end: they come by the hundred. */
 const INTERRUPT_MS = 5
-const ROOM_WAIT_MS = 1_000
+const ROOM_WAIT_MS = 10_000
 
 export interface FollowedPartition {
   readonly hosted: HostedPartition
@@ -219,16 +218,20 @@ export class ReplicaFetcher {
 
   /** In order: all pieces are on their way before the first is stored, and each says where it goes on. */
   async #store(hosted: HostedPartition, pieces: readonly Uint8Array[]): Promise<void> {
-    const { broker } = this.#options
+    const { broker, ingest } = this.#options
     const partition = broker.clientTopic(hosted.topic).partitions[hosted.partition] as ClientPartition
     let from = broker.memory.control.get(hosted.slot, SLOT.logEndOffset)
-    const stored: Promise<void>[] = []
+    const stored: Promise<number>[] = []
     try {
       for (const piece of pieces) {
         for (const { batches, end, epochs } of stretchesOf(piece)) {
           for (const { epoch, offset } of epochs) this.#noteEpoch(hosted, epoch, offset)
-          const placed = await this.#place(from, batches)
-          stored.push(this.#append(partition, placed))
+          const prefix = Buffer.alloc(REPLICA_PREFIX_BYTES)
+          prefix.writeBigInt64BE(BigInt(from))
+          const placed = await ingest.placeWithin([prefix, batches], ROOM_WAIT_MS)
+          const storing = ingest.send(partition, placed, REQUEST_FLAG.replica)
+          storing.catch(() => {}) // all of them are waited for
+          stored.push(storing)
           from = end
         }
       }
@@ -239,30 +242,6 @@ export class ReplicaFetcher {
 
   #noteEpoch(hosted: HostedPartition, epoch: number, offset: number): void {
     if (epoch > (hosted.epochs.at(-1)?.epoch ?? -1)) this.#options.broker.replicas.noteEpoch(hosted, epoch, offset)
-  }
-
-  async #place(from: number, batches: Uint8Array): Promise<PlacedRequest> {
-    const { ingest } = this.#options
-    const prefix = Buffer.alloc(REPLICA_PREFIX_BYTES)
-    prefix.writeBigInt64BE(BigInt(from))
-    const request = { chunks: [prefix, batches], bytes: prefix.length + batches.length, release: () => {} }
-    let placed = ingest.place(request)
-    while (placed === undefined) {
-      await ingest.room(ROOM_WAIT_MS)
-      if (this.#isClosed) throw new MillraceError('CLOSED', { object: 'replica fetcher' })
-      placed = ingest.place(request)
-    }
-    return placed
-  }
-
-  #append(partition: ClientPartition, placed: PlacedRequest): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>()
-    placed.append(partition, placed.bytes, REQUEST_FLAG.replica, status =>
-      status === 0 ? resolve() : reject(errorOfStatus(status)),
-    )
-    placed.release()
-    promise.catch(() => {}) // all of them are waited for
-    return promise
   }
 }
 

@@ -22,7 +22,7 @@ import {
   partitionKey,
   partitionValue,
 } from './cluster-state.ts'
-import { IsrWriter } from './isr-writer.ts'
+import { IsrWriter, type Proposed } from './isr-writer.ts'
 import { type FetchOutcome, Leadership } from './leadership.ts'
 import type { MetadataStore } from './metadata-store.ts'
 import { ReplicaFetcher } from './replica-fetcher.ts'
@@ -358,13 +358,15 @@ export class ReplicaManager {
     const { image, lagMaxMs } = this.#options
     const nowMs = performance.now()
     if (this.#options.brokerEpoch() === undefined) return
+    const proposed: Proposed[] = []
     for (const { key, leadership } of this.#replicas.values()) {
       if (leadership === undefined) continue
       const state = image.partitions.get(key)
       if (state?.version !== leadership.isr.version) continue // news of it is on its way
       const proposal = leadership.propose(nowMs, lagMaxMs)
-      if (proposal !== undefined) this.#isrWriter.write(key, state, leadership, proposal)
+      if (proposal !== undefined) proposed.push({ key, state, leadership, proposal })
     }
+    this.#isrWriter.write(proposed)
   }
 
   /** What the store has of a partition has moved on, as its leader learned by itself. */

@@ -2,7 +2,7 @@
  * Commits on their way to the disk, for all groups together. Those that share a transaction share a promise, because a promise
  * for each would be a good part of what a commit costs. In the thread of the coordinator.
  */
-import { fromErrorData, MillraceError, toErrorData } from '../base/errors.ts'
+import { asMillraceError, type MillraceError } from '../base/errors.ts'
 import type { CommitOffsets, OffsetCommitAnswer } from './actions.ts'
 import type { OffsetStorage } from './storage.ts'
 
@@ -56,8 +56,4 @@ export class CommitBatch {
       ),
     )
   }
-}
-
-export function asMillraceError(reason: unknown): MillraceError {
-  return reason instanceof MillraceError ? reason : fromErrorData(toErrorData(reason, 'IO_ERROR'))
 }

@@ -8,10 +8,10 @@
  * what is stored, as if the coordinator had been restarted.
  */
 import { type Clock, systemClock } from '../base/clock.ts'
-import { type ErrorCode, fromErrorData, MillraceError } from '../base/errors.ts'
+import { asMillraceError, type ErrorCode, fromErrorData, MillraceError } from '../base/errors.ts'
 import type { CommittedOffset, PartitionOffset } from '../store/offsets.ts'
 import type { Action, Answer, Refuse, Reply, Write } from './actions.ts'
-import { asMillraceError, type Caller, CommitBatch } from './commit-batch.ts'
+import { type Caller, CommitBatch } from './commit-batch.ts'
 import { type GroupConfig, resolveGroupConfig } from './config.ts'
 import { OffsetExpiry } from './expiry.ts'
 import { GroupMachine } from './machine.ts'

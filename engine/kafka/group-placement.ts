@@ -19,7 +19,6 @@ import { batchBytes, encodeBatch, stampBatch } from '../format/record-batch.ts'
 import { Region } from '../format/region.ts'
 import type { Groups } from '../group/groups.ts'
 import { type GroupJournal, type JournalChange, JournalReplay } from '../group/replicated-storage.ts'
-import { ERROR_CODES } from '../memory/append-channel.ts'
 import { SLOT } from '../memory/control-block.ts'
 import { bootTimeMs } from '../memory/libc.ts'
 import type { NodeAddress } from './cluster-view.ts'
@@ -33,7 +32,6 @@ const CONFIG = { 'cleanup.policy': 'compact', 'segment.bytes': 64 * MIB, 'max.me
 const LOOK_MS = 20
 const READ_BYTES = MIB
 const APPEND_TIMEOUT_MS = 10_000
-const ROOM_WAIT_MS = 1_000
 const RETRY_MS = 200
 
 interface Led {
@@ -237,25 +235,12 @@ export class GroupPlacement implements GroupJournal {
 
   async #send(partition: ClientPartition, bytes: Uint8Array): Promise<void> {
     const { ingest } = this.#options
-    const request = { chunks: [bytes], bytes: bytes.length, release: () => {} }
-    let placed = ingest.place(request)
-    if (placed === undefined) {
-      await ingest.room(ROOM_WAIT_MS)
-      placed = ingest.place(request)
-    }
-    if (placed === undefined) throw new MillraceError('BACK_PRESSURE', {})
-    const { promise, resolve, reject } = Promise.withResolvers<void>()
-    const timer = setTimeout(
-      () => reject(new MillraceError('TIMED_OUT', { timeoutMs: APPEND_TIMEOUT_MS })),
-      APPEND_TIMEOUT_MS,
-    )
-    placed.append(partition, placed.bytes, 0, status => {
-      if (status === 0) resolve()
-      else reject(new MillraceError(ERROR_CODES[status - 1] as ErrorCode))
-    })
-    placed.release()
+    const placed = await ingest.placeWithin([bytes], APPEND_TIMEOUT_MS)
+    const { promise, reject } = Promise.withResolvers<never>()
+    const late = (): void => reject(new MillraceError('TIMED_OUT', { timeoutMs: APPEND_TIMEOUT_MS }))
+    const timer = setTimeout(late, APPEND_TIMEOUT_MS)
     try {
-      await promise
+      await Promise.race([ingest.send(partition, placed, 0), promise])
     } finally {
       clearTimeout(timer)
     }

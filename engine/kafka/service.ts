@@ -101,16 +101,8 @@ export class KafkaService {
   }
 
   async #attach(): Promise<Ingest> {
-    const { memory, producers } = this.broker
-    const link = {
-      memory,
-      attachProducer: producers.attach.bind(producers),
-      reattachProducer: producers.reattach.bind(producers),
-      detachProducer: producers.detach.bind(producers),
-      isUnanswered: () => false,
-    }
     try {
-      this.#ingest = await Ingest.attach(link, this.settings.produceBufferBytes)
+      this.#ingest = await Ingest.attach(this.broker, this.settings.produceBufferBytes)
       return this.#ingest
     } catch (error) {
       this.#attaching = undefined

@@ -146,27 +146,20 @@ export class PartitionHost {
       return this.#refuse(producer, id, error)
     }
     freeSlabs(producer, firstSlab, slabCount, flags)
-    const isEnough = role === ROLE.leader && (flags & REQUEST_FLAG.leaderOnly) !== 0
-    this.#appended({ producer, id, baseOffset, endOffset }, isEnough)
+    this.#appended({ producer, id, baseOffset, endOffset }, role, flags)
     return undefined
   }
 
   /**
-   * The request's records are in the log. They are acknowledged once the high watermark covers them.
-   * @param isEnough that they are
+   * The request's records are in the log. They are acknowledged once the high watermark covers them; that the leader has them is enough where that is
+   * asked for and nothing has to be flushed.
    */
-  #appended(item: Unacknowledged, isEnough: boolean): void {
-    if (
-      !isEnough &&
-      this.#waitsForWatermark &&
-      (item.endOffset > this.log.highWatermark || this.#unacknowledged.length > 0)
-    )
-      this.#unacknowledged.push(item)
+  #appended(item: Unacknowledged, role: number, flags: number): void {
+    const { durable } = this.log.config
+    const isEnough = !durable && (role === ROLE.alone || (flags & REQUEST_FLAG.leaderOnly) !== 0)
+    const waits = item.endOffset > this.log.highWatermark || this.#unacknowledged.length > 0
+    if (!isEnough && waits) this.#unacknowledged.push(item)
     else this.#answer(item, this.#acknowledgement(isEnough))
-  }
-
-  get #waitsForWatermark(): boolean {
-    return this.log.config.durable || this.role !== ROLE.alone
   }
 
   /** What a record that the high watermark covers is answered with. A leader has to be sure that nobody else leads by now. */

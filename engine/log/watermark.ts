@@ -36,8 +36,9 @@ export class Watermark {
 
   /** Publishes it if it has moved. True when it has. */
   advance(log: LogExtent): boolean {
-    if (this.of(log) === this.#shownOffset) return false
-    this.publish(log)
+    const offset = this.of(log)
+    if (offset === this.#shownOffset) return false
+    this.#show(log, offset)
     return true
   }
 
@@ -46,8 +47,12 @@ export class Watermark {
     if (this.#control.get(slot, SLOT.role) === ROLE.leader) this.#services.moved(slot)
   }
 
+  /** Publishes it as it is, at the log start at least. */
   publish(log: LogExtent): void {
-    const offset = Math.max(this.of(log), log.logStartOffset)
+    this.#show(log, Math.max(this.of(log), log.logStartOffset))
+  }
+
+  #show(log: LogExtent, offset: number): void {
     invariant(offset <= log.logEndOffset, 'HW <= LEO')
     this.#control.set(log.slot, SLOT.highWatermark, offset)
     this.#control.set(log.slot, SLOT.lastStableOffset, offset)

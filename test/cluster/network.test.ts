@@ -1,6 +1,9 @@
 /** Brokers on hosts of their own whose links are cut, one way or both. The rest of the schedules runs with MILLRACE_FAULTS=all. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
+import { readResponse, writeRequest } from '../../engine/kafka/codec/frames.ts'
+import { fetch } from '../../engine/kafka/messages/fetch.ts'
+import { PeerConnection } from '../../engine/kafka/peer-connection.ts'
 import { etcdBinary } from '../engine/cluster/etcd.ts'
 import { ETCD_HOST, TestCluster } from './support/cluster.ts'
 import { checkHistory, Workload } from './support/history.ts'
@@ -39,6 +42,25 @@ async function begin(): Promise<Running> {
   return { cluster, network, workload, leader, followers: cluster.brokerIds.filter(id => id !== leader) }
 }
 
+/** Bytes of records that the leader of partition 0 gives a consumer from the beginning on. */
+async function readFirst({ cluster: running, leader }: Running): Promise<number> {
+  const [host, port] = (running.bootstrap[leader - 1] as string).split(':') as [string, string]
+  const connection = new PeerConnection({ brokerId: leader, host, port: Number(port) })
+  await connection.opened
+  try {
+    const partitions = [{ partition: 0, fetchOffset: 0, partitionMaxBytes: 1_000 }]
+    const topics = [{ topic: 't', partitions }]
+    const { body } = await connection.ask(
+      id => writeRequest(fetch, 11, id, 'test', { maxWaitMs: 100, minBytes: 1, topics, forgottenTopicsData: [] }),
+      frame => readResponse(fetch, 11, frame),
+      5_000,
+    )
+    return body.responses[0]?.partitions[0]?.records?.length ?? 0
+  } finally {
+    connection.end(undefined)
+  }
+}
+
 /** Everything heals, goes on, and is held against what was acknowledged. */
 async function end({ cluster: running, network: links, workload }: Running): Promise<void> {
   links.heal()
@@ -66,6 +88,7 @@ describe.skipIf(reason !== undefined)('a cluster whose links are cut', () => {
     const before = running.workload.acknowledged.length
     await sleep(2_000)
     expect(running.workload.acknowledged.length).toBe(before)
+    expect(await readFirst(running)).toBeGreaterThan(0) // what is committed is read all the while
     await running.cluster.etcd?.start()
     await running.workload.more(200)
     await end(running)

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { TopicId } from '../../../engine/base/brands.ts'
 import { Broker } from '../../../engine/broker/broker.ts'
-import { errorOfStatus, Ingest } from '../../../engine/broker/ingest.ts'
+import { Ingest } from '../../../engine/broker/ingest.ts'
 import { resolveOptions } from '../../../engine/broker/options.ts'
 import { WireReaders } from '../../../engine/kafka/server/wire-readers.ts'
 import { REQUEST_FLAG } from '../../../engine/memory/append-channel.ts'
@@ -30,15 +30,7 @@ class Node {
   static async open(directory: string, config: Record<string, string> = {}): Promise<Node> {
     const broker = await Broker.open(directory, resolveOptions({ writers: 1, jobThreads: 1, replicas: true }), () => {})
     if (broker.topicNames().length === 0) await broker.createTopic('t', 1, config, TOPIC_ID)
-    const { memory, producers } = broker
-    const link = {
-      memory,
-      attachProducer: producers.attach.bind(producers),
-      reattachProducer: producers.reattach.bind(producers),
-      detachProducer: producers.detach.bind(producers),
-      isUnanswered: () => false,
-    }
-    return new Node(broker, await Ingest.attach(link, 4 << 20))
+    return new Node(broker, await Ingest.attach(broker, 4 << 20))
   }
 
   get hosted() {
@@ -50,16 +42,10 @@ class Node {
   }
 
   /** Base offset, or for a replica the log end offset. */
-  append(bytes: Uint8Array, flags: number): Promise<number> {
-    const placed = this.#ingest.place({ chunks: [bytes], bytes: bytes.length, release: () => {} })
-    if (placed === undefined) throw new Error('no room')
+  async append(bytes: Uint8Array, flags: number): Promise<number> {
     const [partition] = this.broker.clientTopic('t').partitions
-    return new Promise((resolve, reject) => {
-      placed.append(partition as never, placed.bytes, flags, (status, offset) =>
-        status === 0 ? resolve(offset) : reject(errorOfStatus(status)),
-      )
-      placed.release()
-    })
+    const placed = await this.#ingest.placeWithin([bytes], 1_000)
+    return await this.#ingest.send(partition as never, placed, flags)
   }
 
   /** As a follower does; `from`: where the log is said to end. @returns log end offset */
@@ -138,6 +124,20 @@ test('acks=all waits for what is agreed on, acks=1 does not, and neither shows a
   expect(node.word('highWatermark')).toBe(1)
   node.broker.replicas.commit(node.hosted, 99)
   await expect.poll(() => node.word('highWatermark')).toBe(2)
+})
+
+test('acks=1 of a topic that is flushed waits for the flush, as well as for the others', async () => {
+  const node = await open('a', { 'flush.messages': '1' })
+  await lead(node, 0)
+  let acknowledged = false
+  const one = node.produce('x', REQUEST_FLAG.leaderOnly).then(() => {
+    acknowledged = true
+  })
+  await sleep(100)
+  expect(acknowledged).toBe(false)
+  node.broker.replicas.commit(node.hosted, 1)
+  await one
+  expect(node.broker.memory.control.get(node.hosted.slot, SLOT.flushedOffset)).toBe(1)
 })
 
 test('with too few in sync acks=all is refused before, and told after, and acks=1 goes on', async () => {
