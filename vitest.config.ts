@@ -13,6 +13,7 @@ export default defineConfig({
     exclude: isFaultRun ? [] : OWN_COMMAND.map(name => `test/faults/${name}.test.ts`),
     globalSetup: 'test/warm-up.ts',
     setupFiles: ['test/seed.ts'],
+    reporters: ['default', './test/overdue.ts'],
     pool: 'forks',
     maxWorkers: 3,
     testTimeout: 60_000,

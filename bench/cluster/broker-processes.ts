@@ -103,12 +103,12 @@ export class BrokerProcesses {
   /** Sends a signal; with one that ends a process, resolves when it has ended. */
   async signal(id: number, signal: 'SIGKILL' | 'SIGTERM' | 'SIGSTOP' | 'SIGCONT'): Promise<void> {
     const child = this.#processes.get(id) as ChildProcess
-    const isEnd = signal === 'SIGKILL' || signal === 'SIGTERM'
+    const isOver = child.exitCode !== null || child.signalCode !== null
+    const isEnd = (signal === 'SIGKILL' || signal === 'SIGTERM') && !isOver
     const ended = isEnd ? new Promise(resolve => child.once('exit', resolve)) : undefined
     child.kill(signal)
-    if (ended === undefined) return
     await ended
-    this.#processes.delete(id)
+    if (isEnd || isOver) this.#processes.delete(id)
   }
 
   async withAdmin<T>(work: (admin: Admin) => Promise<T>): Promise<T> {

@@ -23,7 +23,7 @@ const begin = async (store: 'lmdb' | 'etcd'): Promise<{ cluster: TestCluster; wo
   cluster = await TestCluster.start({ store })
   await cluster.createTopic('t', PARTITIONS, 3, SAFE)
   await cluster.healthy('t')
-  const workload = new Workload(cluster.bootstrap, 't', PARTITIONS)
+  const workload = new Workload(cluster, 't', PARTITIONS)
   await workload.more(100)
   return { cluster, workload }
 }
@@ -137,7 +137,7 @@ test('a leader whose log has stopped lets another lead', async () => {
   )
   await running.healthy('t')
   expect(await leaderOf(running, 0)).toBe(1)
-  const workload = new Workload(running.bootstrap, 't', 1)
+  const workload = new Workload(running, 't', 1)
   await workload.more(1_000)
   expect(running.output.some(line => line.startsWith('1:') && line.includes('t/0 stopped'))).toBe(true)
   const [after] = await running.partitions('t')

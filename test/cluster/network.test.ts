@@ -36,7 +36,7 @@ async function begin(): Promise<Running> {
   cluster = await TestCluster.start({ store: 'etcd', network, replicaLagMs: 2_000 })
   await cluster.createTopic('t', 2, 3, { 'min.insync.replicas': '2' })
   await cluster.healthy('t')
-  const workload = new Workload(cluster.bootstrap, 't', 2)
+  const workload = new Workload(cluster, 't', 2)
   await workload.more(100)
   const leader = (await cluster.partitions('t'))[0]?.leader as number
   return { cluster, network, workload, leader, followers: cluster.brokerIds.filter(id => id !== leader) }

@@ -60,7 +60,7 @@ try {
   say(`seed ${values.seed}, ${values.minutes} minutes over ${store}`)
   await cluster.createTopic(TOPIC, PARTITIONS, 3, { 'min.insync.replicas': '2', 'segment.bytes': '1048576' })
   await cluster.healthy(TOPIC)
-  const workload = new Workload(cluster.bootstrap, TOPIC, PARTITIONS)
+  const workload = new Workload(cluster, TOPIC, PARTITIONS)
   await workload.more(100)
   const until = performance.now() + Number(values.minutes) * 60_000
   for (let round = 1; performance.now() < until; round++) {

@@ -16,6 +16,7 @@ export const ETCD_HOST = 100
 
 export class TestCluster extends BrokerProcesses {
   readonly etcd: Etcd | undefined
+  readonly #closeListeners: (() => void)[] = []
 
   private constructor(directory: string, options: BrokerProcessesOptions, etcd: Etcd | undefined) {
     super(directory, options)
@@ -40,7 +41,13 @@ export class TestCluster extends BrokerProcesses {
     return cluster
   }
 
+  /** @param listener called before the brokers end */
+  onClose(listener: () => void): void {
+    this.#closeListeners.push(listener)
+  }
+
   override async close(): Promise<void> {
+    for (const listener of this.#closeListeners) listener()
     await super.close()
     await this.etcd?.stop()
   }

@@ -27,9 +27,11 @@ export class Workload {
   #isStopping = false
   readonly #running: Promise<unknown>
 
-  constructor(bootstrap: readonly string[], topic: string, partitions: number) {
+  /** Ends with the cluster, if nobody stops it before. */
+  constructor(cluster: TestCluster, topic: string, partitions: number) {
     this.#topic = topic
-    this.#bootstrap = bootstrap
+    this.#bootstrap = cluster.bootstrap
+    cluster.onClose(() => this.abandon())
     this.#running = Promise.all(Array.from({ length: partitions }, (_, partition) => this.#send(partition)))
   }
 
@@ -45,8 +47,13 @@ export class Workload {
   }
 
   async stop(): Promise<void> {
-    this.#isStopping = true
+    this.abandon()
     await this.#running
+  }
+
+  /** Sends nothing more, and waits for nothing: a test has failed. */
+  abandon(): void {
+    this.#isStopping = true
   }
 
   /** One after the other in each partition, each by an idempotent producer that tries again until it is told. */
