@@ -44,6 +44,8 @@ export interface ReplicaFetcherOptions {
 export class ReplicaFetcher {
   readonly #options: ReplicaFetcherOptions
   readonly #followed = new Map<number, FollowedPartition>()
+  /** Slots of partitions that are left out for RETRY_MS: what was wrong with them would be wrong again. */
+  readonly #pausing = new Map<number, NodeJS.Timeout>()
   #round: Promise<void> = Promise.resolve()
   /** What the last fetch brought, on its way to the logs: a partition that leaves waits for its end. */
   #storing: Promise<unknown> = Promise.resolve()
@@ -65,12 +67,28 @@ export class ReplicaFetcher {
   }
 
   add(followed: FollowedPartition): void {
-    this.#followed.set(followed.hosted.slot, followed)
+    const { slot } = followed.hosted
+    this.#endPause(slot)
+    this.#followed.set(slot, followed)
     this.#wake?.()
     if (this.#isFetching) this.#interrupting ??= setTimeout(() => this.#interrupt(), INTERRUPT_MS)
     if (this.#running || this.#isClosed) return
     this.#running = true
     void this.#run()
+  }
+
+  #pausePartition(slot: number): void {
+    if (this.#pausing.has(slot) || !this.#followed.has(slot)) return
+    const over = (): void => {
+      this.#pausing.delete(slot)
+      this.#wake?.()
+    }
+    this.#pausing.set(slot, setTimeout(over, RETRY_MS))
+  }
+
+  #endPause(slot: number): void {
+    clearTimeout(this.#pausing.get(slot))
+    this.#pausing.delete(slot)
   }
 
   /** The leader may wait for records of others, while nobody asks for those of what has come. */
@@ -83,11 +101,13 @@ export class ReplicaFetcher {
 
   /** When this resolves nothing more of the partition is stored. */
   async remove({ slot }: HostedPartition): Promise<void> {
+    this.#endPause(slot)
     if (this.#followed.delete(slot)) await this.#storing // what is fetched from now on is dropped
   }
 
   async close(): Promise<void> {
     this.#isClosed = true
+    for (const slot of this.#followed.keys()) this.#endPause(slot)
     this.#followed.clear()
     clearTimeout(this.#interrupting)
     this.#options.source.close()
@@ -137,6 +157,7 @@ export class ReplicaFetcher {
       const { hosted, leaderEpoch } = followed
       const { topicId, partition, slot } = hosted
       if (hosted.failure !== undefined || control.get(slot, SLOT.failure) !== 0) continue // it takes nothing
+      if (this.#pausing.has(slot)) continue
       asked.set(`${topicId}/${partition}`, followed)
       const offset = control.get(slot, SLOT.logEndOffset)
       const logStartOffset = control.get(slot, SLOT.logStartOffset)
@@ -150,7 +171,8 @@ export class ReplicaFetcher {
       })
     }
     if (positions.length === 0) return await this.#pause()
-    const limits = { maxWaitMs: MAX_WAIT_MS, maxBytes: MAX_BYTES, partitionMaxBytes: PARTITION_MAX_BYTES }
+    const maxWaitMs = this.#pausing.size > 0 ? RETRY_MS : MAX_WAIT_MS // the next one asks for them again
+    const limits = { maxWaitMs, maxBytes: MAX_BYTES, partitionMaxBytes: PARTITION_MAX_BYTES }
     const options: ReplicaFetchOptions = { brokerId, brokerEpoch: epoch, ...limits }
     this.#isFetching = true
     this.#wasInterrupted = false
@@ -160,28 +182,27 @@ export class ReplicaFetcher {
     } finally {
       this.#isFetching = false
     }
-    const stored: Promise<boolean>[] = []
+    const stored: Promise<void>[] = []
     for (const one of fetched) {
       const followed = asked.get(`${one.topicId}/${one.partition}`)
       // What left meanwhile is not stored: its log may be a leader's by now.
       if (followed !== undefined && this.#followed.get(followed.hosted.slot) === followed)
         stored.push(this.#take(followed, one))
     }
-    const storing = Promise.all(stored)
-    this.#storing = storing
-    const outcomes = await storing
-    if (outcomes.length > 0 && outcomes.every(ok => !ok)) await this.#pause() // nothing but refusals: the news is on its way
+    this.#storing = Promise.all(stored)
+    await this.#storing
   }
 
-  /** True when the partition is well. */
-  async #take({ hosted }: FollowedPartition, fetched: FetchedReplica): Promise<boolean> {
+  /** A partition that cannot go on just now is left out for a while: the news of why is on its way. The others go on. */
+  async #take(followed: FollowedPartition, fetched: FetchedReplica): Promise<void> {
+    if (!(await this.#hasTaken(followed, fetched))) this.#pausePartition(followed.hosted.slot)
+  }
+
+  async #hasTaken({ hosted }: FollowedPartition, fetched: FetchedReplica): Promise<boolean> {
     const { broker, report } = this.#options
     try {
       if (fetched.refusal !== undefined) return await this.#refused(hosted, fetched)
-      if (fetched.diverging !== undefined) {
-        await this.#cut(hosted, fetched.diverging)
-        return true
-      }
+      if (fetched.diverging !== undefined) return await this.#cut(hosted, fetched.diverging)
       if (fetched.pieces.length > 0) await this.#store(hosted, fetched.pieces)
       broker.replicas.commit(hosted, fetched.highWatermark)
       const { control } = broker.memory
@@ -199,21 +220,24 @@ export class ReplicaFetcher {
     if (refusal !== 'out-of-range') return false
     const { broker } = this.#options
     const logEndOffset = broker.memory.control.get(hosted.slot, SLOT.logEndOffset)
-    if (logStartOffset > logEndOffset) await broker.restart(hosted.topic, hosted.partition, logStartOffset)
-    return false
+    if (logStartOffset <= logEndOffset) return false
+    await broker.restart(hosted.topic, hosted.partition, logStartOffset)
+    return true
   }
 
   /** To the end of the leader's epoch, or of what this log has of it: the next fetch tells whether that was enough. */
   async #cut(
     { topic, partition, slot }: HostedPartition,
     diverging: { epoch: number; endOffset: number },
-  ): Promise<void> {
+  ): Promise<boolean> {
     const { broker } = this.#options
     const { control } = broker.memory
     const own = diverging.epoch < 0 ? undefined : broker.offsetForLeaderEpoch(topic, partition, diverging.epoch)
     const end = Math.min(Math.max(diverging.endOffset, 0), own?.endOffset ?? Number.MAX_SAFE_INTEGER)
     const offset = Math.max(end, control.get(slot, SLOT.logStartOffset))
-    if (offset < control.get(slot, SLOT.logEndOffset)) await broker.truncate(topic, partition, { offset })
+    if (offset >= control.get(slot, SLOT.logEndOffset)) return false // it would be told the same again
+    await broker.truncate(topic, partition, { offset })
+    return true
   }
 
   /** In order: all pieces are on their way before the first is stored, and each says where it goes on. */

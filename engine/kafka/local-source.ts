@@ -2,6 +2,7 @@
  * Replication within a process: a follower asks its leader's service directly, and gets views of the leader's mapped segments. They are copied once, into
  * the follower's slabs, from where its writer stores them.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { MillraceError } from '../base/errors.ts'
 import type { FetchedReplica, FetchPosition, ReplicaFetchOptions, ReplicaSource } from '../cluster/replica-source.ts'
 import { KAFKA_ERROR } from './error-codes.ts'
@@ -22,6 +23,7 @@ export class LocalSource implements ReplicaSource {
   async fetch(positions: readonly FetchPosition[], options: ReplicaFetchOptions): Promise<readonly FetchedReplica[]> {
     const { brokerId, brokerEpoch, maxWaitMs, maxBytes, partitionMaxBytes } = options
     const { signal } = this.#stop
+    await nextTurn() // an answer that is there at once is no reason to ask again before anybody else has had a turn
     if (this.#isClosed) throw new MillraceError('CLOSED', { object: 'replica source' })
     const topics = fetchTopicsOf(positions, partitionMaxBytes).map(({ topicId, partitions }) => ({
       topic: '',
