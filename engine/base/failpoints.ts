@@ -44,6 +44,7 @@ export const FAILPOINTS = [
   'share-after-put', // stored, and not answered yet
   'dead-letter-after-append', // in its topic, and not archived yet
   'close-before-marker',
+  'replicate-before-send', // copied from the leader's log, in the replicator's slabs
 ] as const
 
 export type Failpoint = (typeof FAILPOINTS)[number]

@@ -14,6 +14,7 @@ import { currentCpu } from '../memory/libc.ts'
 import { Mapping } from '../memory/mapping.ts'
 import { SlabArena } from '../memory/slab-arena.ts'
 import { WAKE_CELL_BYTES, WakeCell } from '../memory/wake-cell.ts'
+import type { Broker } from './broker.ts'
 import type { ProducerGrant, ProducerMemory } from './producers.ts'
 import type { ClientPartition } from './topic-metadata.ts'
 
@@ -25,6 +26,17 @@ export interface AppendLink {
   detachProducer(producerId: number): Promise<void>
   /** True for an error that is not the broker's answer: the call may have been carried out. */
   isUnanswered(error: unknown): boolean
+}
+
+/** The link of the broker's own thread. */
+export function appendLinkOf({ memory, producers }: Pick<Broker, 'memory' | 'producers'>): AppendLink {
+  return {
+    memory,
+    attachProducer: producers.attach.bind(producers),
+    reattachProducer: producers.reattach.bind(producers),
+    detachProducer: producers.detach.bind(producers),
+    isUnanswered: () => false,
+  }
 }
 
 /** A finished batch in the slabs. */

@@ -55,17 +55,21 @@ export interface ThreadHandle {
   readonly port: MessagePort
 }
 
+/** A link, or as much of it as a thread needs. */
+export type ServedLink = Partial<ClientLink> & Pick<ClientLink, 'memory'>
+
 /**
  * Serves one worker thread.
  * @param gone called with the producers that the thread left attached, once its port has closed, as it does when the thread dies
  */
-export function serveThread(link: ClientLink, gone: (producerIds: readonly number[]) => void): ThreadHandle {
+export function serveThread(link: ServedLink, gone: (producerIds: readonly number[]) => void): ThreadHandle {
   const { port1, port2 } = new MessageChannel()
   const attached = new Set<number>()
   let isGone = false
   port1.on('message', ({ id, call, args }: CallMessage) => {
-    const method = link[call] as (...args: readonly unknown[]) => Promise<unknown>
-    method.apply(link, args as unknown[]).then(
+    const method = link[call] as ((...args: readonly unknown[]) => Promise<unknown>) | undefined
+    const carriedOut = method?.apply(link, args as unknown[]) ?? Promise.reject(notServed(call))
+    carriedOut.then(
       value => {
         if (call === 'attachProducer') {
           const { producerId } = value as ProducerGrant
@@ -85,6 +89,9 @@ export function serveThread(link: ClientLink, gone: (producerIds: readonly numbe
   port1.unref()
   return { memory: link.memory.handle, port: port2 }
 }
+
+const notServed = (call: string): MillraceError =>
+  new MillraceError('INVALID_ARGUMENT', { argument: 'call', value: call })
 
 interface Waiting {
   readonly resolve: (value: unknown) => void

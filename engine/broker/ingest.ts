@@ -1,7 +1,7 @@
 /**
  * The way of batches that came over the network to the writers: what clients produce, and what a leader has. The bytes of a
  * request are copied once, from the chunks that the socket gave into slabs; each batch in it goes to its partition's writer from where it lies there, and the slabs
- * are free again when all of them are answered. Used by the broker's thread.
+ * are free again when all of them are answered. Used by one thread, the broker's or a replicator's.
  *
  * Bounds: a request that found no slabs waits in its connection, which reads no further; a batch whose writer has no room for
  * a request waits here in its slabs.
@@ -12,7 +12,6 @@ import { invariant } from '../base/invariant.ts'
 import { KIB, MIB } from '../base/limits.ts'
 import { ERROR_CODES, REQUEST_FLAG, statusOf } from '../memory/append-channel.ts'
 import { type AppendHandler, type AppendLink, AppendPort } from './append-port.ts'
-import type { Broker } from './broker.ts'
 import type { ClientPartition } from './topic-metadata.ts'
 
 const SLAB_BYTES = 16 * KIB
@@ -105,17 +104,7 @@ export class Ingest implements AppendHandler {
   }
 
   /** @param bufferBytes most memory for produced batches that are on their way @throws TOO_MANY_PRODUCERS, CLOSED */
-  static async attach(
-    { memory, producers }: Pick<Broker, 'memory' | 'producers'>,
-    bufferBytes: number,
-  ): Promise<Ingest> {
-    const link: AppendLink = {
-      memory,
-      attachProducer: producers.attach.bind(producers),
-      reattachProducer: producers.reattach.bind(producers),
-      detachProducer: producers.detach.bind(producers),
-      isUnanswered: () => false,
-    }
+  static async attach(link: AppendLink, bufferBytes: number): Promise<Ingest> {
     const port = await AppendPort.attach(link, SLAB_BYTES, Math.ceil(bufferBytes / SLAB_BYTES))
     return new Ingest(port, () => link.memory.closed)
   }

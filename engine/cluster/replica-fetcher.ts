@@ -5,16 +5,22 @@
  *     fetch ──▶ records ──▶ writer threads, byte for byte ──▶ high watermark
  *        └────▶ diverging ──▶ cut to the leader's epoch, and again
  */
-import { setTimeout as sleep } from 'node:timers/promises'
 import { KIB, MIB } from '../base/limits.ts'
 import type { Broker } from '../broker/broker.ts'
 import type { HostedPartition } from '../broker/hosted-partition.ts'
 import type { Ingest } from '../broker/ingest.ts'
+import { replicaPrefix, stretchesOf } from '../broker/replica-batches.ts'
 import type { ClientPartition } from '../broker/topic-metadata.ts'
-import { BATCH, baseOffsetOf, batchBytes, lastOffsetOf, leaderEpochOf } from '../format/record-batch.ts'
-import { REPLICA_PREFIX_BYTES, REQUEST_FLAG } from '../memory/append-channel.ts'
+import { REQUEST_FLAG } from '../memory/append-channel.ts'
 import { SLOT } from '../memory/control-block.ts'
-import type { FetchedReplica, FetchPosition, ReplicaFetchOptions, ReplicaSource } from './replica-source.ts'
+import type {
+  FetchedReplica,
+  FetchPosition,
+  FollowedReplica,
+  ReplicaFetchOptions,
+  ReplicaSource,
+  ReplicaStream,
+} from './replica-source.ts'
 
 const MAX_WAIT_MS = 500
 const MAX_BYTES = 16 * MIB
@@ -26,11 +32,6 @@ const RETRY_MS = 100
 const INTERRUPT_MS = 5
 const ROOM_WAIT_MS = 10_000
 
-export interface FollowedPartition {
-  readonly hosted: HostedPartition
-  readonly leaderEpoch: number
-}
-
 export interface ReplicaFetcherOptions {
   readonly broker: Broker
   readonly ingest: Ingest
@@ -41,9 +42,24 @@ export interface ReplicaFetcherOptions {
   readonly report: (error: unknown, partition?: HostedPartition) => void
 }
 
+/** A follower shows what its leader says is agreed on, and deletes what that has deleted. */
+export async function takeBounds(
+  broker: Broker,
+  hosted: HostedPartition,
+  { highWatermark, logStartOffset }: Pick<FetchedReplica, 'highWatermark' | 'logStartOffset'>,
+): Promise<void> {
+  broker.replicas.commit(hosted, highWatermark)
+  const { control } = broker.memory
+  const most = Math.min(logStartOffset, control.get(hosted.slot, SLOT.highWatermark))
+  if (most > control.get(hosted.slot, SLOT.logStartOffset))
+    await broker.deleteRecords(hosted.topic, hosted.partition, most)
+}
+
 export class ReplicaFetcher {
   readonly #options: ReplicaFetcherOptions
-  readonly #followed = new Map<number, FollowedPartition>()
+  readonly #followed = new Map<number, FollowedReplica>()
+  /** By slot, of those that need not be asked for. */
+  readonly #streams = new Map<number, ReplicaStream>()
   /** Slots of partitions that are left out for RETRY_MS: what was wrong with them would be wrong again. */
   readonly #pausing = new Map<number, NodeJS.Timeout>()
   #round: Promise<void> = Promise.resolve()
@@ -66,7 +82,7 @@ export class ReplicaFetcher {
     return this.#followed.size === 0
   }
 
-  add(followed: FollowedPartition): void {
+  add(followed: FollowedReplica): void {
     const { slot } = followed.hosted
     this.#endPause(slot)
     this.#followed.set(slot, followed)
@@ -102,7 +118,10 @@ export class ReplicaFetcher {
   /** When this resolves nothing more of the partition is stored. */
   async remove({ slot }: HostedPartition): Promise<void> {
     this.#endPause(slot)
-    if (this.#followed.delete(slot)) await this.#storing // what is fetched from now on is dropped
+    if (!this.#followed.delete(slot)) return
+    const stream = this.#streams.get(slot)
+    this.#streams.delete(slot)
+    await Promise.all([this.#storing, stream?.close()]) // what is fetched from now on is dropped
   }
 
   async close(): Promise<void> {
@@ -110,9 +129,12 @@ export class ReplicaFetcher {
     for (const slot of this.#followed.keys()) this.#endPause(slot)
     this.#followed.clear()
     clearTimeout(this.#interrupting)
+    const streams = [...this.#streams.values()]
+    this.#streams.clear()
+    const ended = Promise.all(streams.map(stream => stream.close()))
     this.#options.source.close()
     this.#wake?.()
-    await this.#round
+    await Promise.all([this.#round, ended])
   }
 
   async #run(): Promise<void> {
@@ -139,10 +161,13 @@ export class ReplicaFetcher {
     this.#failure = message
   }
 
-  async #pause(): Promise<void> {
+  /** Or until there is something to ask for. */
+  async #pause(ms = RETRY_MS): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>()
     this.#wake = resolve
-    await Promise.race([promise, sleep(RETRY_MS)])
+    const timer = setTimeout(resolve, ms)
+    await promise
+    clearTimeout(timer)
     this.#wake = undefined
   }
 
@@ -151,13 +176,13 @@ export class ReplicaFetcher {
     const epoch = brokerEpoch()
     if (epoch === undefined) return await this.#pause()
     const { control } = broker.memory
-    const asked = new Map<string, FollowedPartition>()
+    const asked = new Map<string, FollowedReplica>()
     const positions: FetchPosition[] = []
     for (const followed of this.#followed.values()) {
       const { hosted, leaderEpoch } = followed
       const { topicId, partition, slot } = hosted
       if (hosted.failure !== undefined || control.get(slot, SLOT.failure) !== 0) continue // it takes nothing
-      if (this.#pausing.has(slot)) continue
+      if (this.#pausing.has(slot) || this.#streams.has(slot)) continue
       asked.set(`${topicId}/${partition}`, followed)
       const offset = control.get(slot, SLOT.logEndOffset)
       const logStartOffset = control.get(slot, SLOT.logStartOffset)
@@ -170,7 +195,7 @@ export class ReplicaFetcher {
         logStartOffset,
       })
     }
-    if (positions.length === 0) return await this.#pause()
+    if (positions.length === 0) return await this.#pause(this.#pausing.size === 0 ? MAX_WAIT_MS : RETRY_MS)
     const maxWaitMs = this.#pausing.size > 0 ? RETRY_MS : MAX_WAIT_MS // the next one asks for them again
     const limits = { maxWaitMs, maxBytes: MAX_BYTES, partitionMaxBytes: PARTITION_MAX_BYTES }
     const options: ReplicaFetchOptions = { brokerId, brokerEpoch: epoch, ...limits }
@@ -194,21 +219,32 @@ export class ReplicaFetcher {
   }
 
   /** A partition that cannot go on just now is left out for a while: the news of why is on its way. The others go on. */
-  async #take(followed: FollowedPartition, fetched: FetchedReplica): Promise<void> {
+  async #take(followed: FollowedReplica, fetched: FetchedReplica): Promise<void> {
     if (!(await this.#hasTaken(followed, fetched))) this.#pausePartition(followed.hosted.slot)
+    else if (fetched.refusal === undefined && fetched.diverging === undefined) this.#stream(followed)
   }
 
-  async #hasTaken({ hosted }: FollowedPartition, fetched: FetchedReplica): Promise<boolean> {
+  /** Its log goes on where the leader's does: where records can come by themselves, they do from now on. */
+  #stream(followed: FollowedReplica): void {
+    const { source } = this.#options
+    const { slot } = followed.hosted
+    if (source.stream === undefined || this.#isClosed || this.#followed.get(slot) !== followed) return
+    const stream = source.stream(followed, () => {
+      if (this.#streams.get(slot) !== stream) return
+      this.#streams.delete(slot)
+      this.#wake?.()
+    })
+    if (stream === undefined) this.#pausePartition(slot)
+    else this.#streams.set(slot, stream)
+  }
+
+  async #hasTaken({ hosted }: FollowedReplica, fetched: FetchedReplica): Promise<boolean> {
     const { broker, report } = this.#options
     try {
       if (fetched.refusal !== undefined) return await this.#refused(hosted, fetched)
       if (fetched.diverging !== undefined) return await this.#cut(hosted, fetched.diverging)
       if (fetched.pieces.length > 0) await this.#store(hosted, fetched.pieces)
-      broker.replicas.commit(hosted, fetched.highWatermark)
-      const { control } = broker.memory
-      const most = Math.min(fetched.logStartOffset, control.get(hosted.slot, SLOT.highWatermark))
-      if (most > control.get(hosted.slot, SLOT.logStartOffset))
-        await broker.deleteRecords(hosted.topic, hosted.partition, most)
+      await takeBounds(broker, hosted, fetched)
       return true
     } catch (error) {
       report(error, hosted)
@@ -248,11 +284,9 @@ export class ReplicaFetcher {
     const stored: Promise<number>[] = []
     try {
       for (const piece of pieces) {
-        for (const { batches, end, epochs } of stretchesOf(piece)) {
+        for (const { batches, end, epochs } of stretchesOf(piece, PIECE_BYTES)) {
           for (const { epoch, offset } of epochs) this.#noteEpoch(hosted, epoch, offset)
-          const prefix = Buffer.alloc(REPLICA_PREFIX_BYTES)
-          prefix.writeBigInt64BE(BigInt(from))
-          const placed = await ingest.placeWithin([prefix, batches], ROOM_WAIT_MS)
+          const placed = await ingest.placeWithin([replicaPrefix(from), batches], ROOM_WAIT_MS)
           const storing = ingest.send(partition, placed, REQUEST_FLAG.replica)
           storing.catch(() => {}) // all of them are waited for
           stored.push(storing)
@@ -267,44 +301,4 @@ export class ReplicaFetcher {
   #noteEpoch(hosted: HostedPartition, epoch: number, offset: number): void {
     if (epoch > (hosted.epochs.at(-1)?.epoch ?? -1)) this.#options.broker.replicas.noteEpoch(hosted, epoch, offset)
   }
-}
-
-interface Stretch {
-  readonly batches: Uint8Array
-  /** Behind its last record. */
-  readonly end: number
-  readonly epochs: readonly { readonly epoch: number; readonly offset: number }[]
-}
-
-/** Cuts whole batches into requests of some size; what is cut off at the end comes again. */
-function* stretchesOf(piece: Uint8Array): Generator<Stretch> {
-  const view = new DataView(piece.buffer, piece.byteOffset, piece.length)
-  let from = 0
-  let end = -1
-  let epochs: { epoch: number; offset: number }[] = []
-  for (let at = 0; at + BATCH.headerBytes <= piece.length; ) {
-    const bytes = batchBytes(view, at)
-    if (bytes < BATCH.headerBytes || at + bytes > piece.length) break
-    const epoch = leaderEpochOf(view, at)
-    if (epoch !== epochs.at(-1)?.epoch) epochs.push({ epoch, offset: baseOffsetOf(view, at) })
-    end = lastOffsetOf(view, at) + 1
-    at += bytes
-    if (at - from < PIECE_BYTES) continue
-    yield { batches: piece.subarray(from, at), end, epochs }
-    from = at
-    epochs = []
-  }
-  const whole = end === -1 ? 0 : wholeBytes(view, from)
-  if (whole > from) yield { batches: piece.subarray(from, whole), end, epochs }
-}
-
-/** Where the whole batches end that begin at `from`. */
-function wholeBytes(view: DataView, from: number): number {
-  let at = from
-  while (at + BATCH.headerBytes <= view.byteLength) {
-    const bytes = batchBytes(view, at)
-    if (bytes < BATCH.headerBytes || at + bytes > view.byteLength) break
-    at += bytes
-  }
-  return at
 }

@@ -113,9 +113,10 @@ export class ReplicaManager {
     }
   }
 
-  /** Called when this broker begins to lead a partition, or leads it no more: see `leadershipOf`. */
-  onLeadership(listener: (topic: string, partition: number) => void): void {
+  /** Called when this broker begins to lead a partition, or leads it no more: see `leadershipOf`. @returns ends that */
+  onLeadership(listener: (topic: string, partition: number) => void): () => void {
     this.#leadershipListeners.add(listener)
+    return () => void this.#leadershipListeners.delete(listener)
   }
 
   /** A topic goes: when this resolves nobody here looks at it any more. */

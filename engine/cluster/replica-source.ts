@@ -2,6 +2,7 @@
  * Where a follower gets its records from: the one interface of both transports, within a process and over TCP. The leader takes each fetch
  * as word of what the follower has.
  */
+import type { HostedPartition } from '../broker/hosted-partition.ts'
 
 /** What a follower wants of one partition. */
 export interface FetchPosition {
@@ -46,7 +47,25 @@ export interface ReplicaFetchOptions {
   readonly partitionMaxBytes: number
 }
 
+/** A replica whose log goes on where its leader's does. */
+export interface FollowedReplica {
+  readonly hosted: HostedPartition
+  readonly leaderEpoch: number
+}
+
+/** Records of one partition that come by themselves. */
+export interface ReplicaStream {
+  /** When this resolves nothing more of the partition is stored. */
+  close(): Promise<void>
+}
+
 export interface ReplicaSource {
+  /**
+   * From now on records of a partition come without being asked for, and the leader knows how far they have come, until the stream
+   * is closed or ends. A transport that has this gives no records to `fetch`, which only tells whether the logs agree. Undefined: not just now.
+   * @param ended called once when it ends by itself: the partition is to be fetched again
+   */
+  stream?(replica: FollowedReplica, ended: () => void): ReplicaStream | undefined
   /** @throws CONNECTION_FAILED, TIMED_OUT: try again */
   fetch(positions: readonly FetchPosition[], options: ReplicaFetchOptions): Promise<readonly FetchedReplica[]>
   /** Ends the fetch that is under way, which fails: it does not ask for what is wanted by now. */

@@ -1,31 +1,54 @@
 /**
- * Replication within a process: a follower asks its leader's service directly, and gets views of the leader's mapped segments. They are copied once, into
- * the follower's slabs, from where its writer stores them.
+ * Replication within a process. A follower asks its leader's service directly whether their logs agree, and gets no records; then the
+ * replicator thread of the follower's engine brings them from the leader's mapped segments (engine/broker/replicator.ts). How far that has
+ * come stands in the follower's control block, and this thread tells the leader.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { MillraceError } from '../base/errors.ts'
-import type { FetchedReplica, FetchPosition, ReplicaFetchOptions, ReplicaSource } from '../cluster/replica-source.ts'
+import type {
+  FetchedReplica,
+  FetchPosition,
+  FollowedReplica,
+  ReplicaFetchOptions,
+  ReplicaSource,
+  ReplicaStream,
+} from '../cluster/replica-source.ts'
 import { KAFKA_ERROR } from './error-codes.ts'
 import { handleFetch } from './handlers/fetch.ts'
+import { LocalStream } from './local-stream.ts'
 import { FETCH_VERSION, fetchTopicsOf, NO_SESSION, refusalOf } from './replica-fetch.ts'
 import type { KafkaService } from './service.ts'
 
+/** How often a leader hears of a follower that has everything, and a follower of what is agreed on. */
+const TICK_MS = 250
+/** After a stream that ended with an error. */
+const RETRY_MS = 1_000
+
 export class LocalSource implements ReplicaSource {
   readonly #leader: KafkaService
-  /** Of the fetch under way, and of all that follow once it is closed. */
-  #stop = new AbortController()
+  readonly #follower: KafkaService
+  readonly #streams = new Set<LocalStream>()
+  readonly #forget: (() => void) | undefined
+  readonly #timer: NodeJS.Timeout
+  #mayStreamAtMs = 0
   #isClosed = false
 
-  constructor(leader: KafkaService) {
+  constructor(leader: KafkaService, follower: KafkaService) {
     this.#leader = leader
+    this.#follower = follower
+    this.#timer = setInterval(() => {
+      for (const stream of this.#streams) stream.look()
+    }, TICK_MS).unref()
+    // Before the leader's log is cut for another leader, and in the same turn.
+    this.#forget = leader.node?.replicas.onLeadership((topic, partition) => {
+      for (const stream of this.#streams) if (stream.isOf(topic, partition)) stream.leadershipChanged()
+    })
   }
 
-  async fetch(positions: readonly FetchPosition[], options: ReplicaFetchOptions): Promise<readonly FetchedReplica[]> {
-    const { brokerId, brokerEpoch, maxWaitMs, maxBytes, partitionMaxBytes } = options
-    const { signal } = this.#stop
+  async fetch(positions: readonly FetchPosition[], { brokerId, brokerEpoch }: ReplicaFetchOptions) {
     await nextTurn() // an answer that is there at once is no reason to ask again before anybody else has had a turn
     if (this.#isClosed) throw new MillraceError('CLOSED', { object: 'replica source' })
-    const topics = fetchTopicsOf(positions, partitionMaxBytes).map(({ topicId, partitions }) => ({
+    const topics = fetchTopicsOf(positions, 0).map(({ topicId, partitions }) => ({
       topic: '',
       topicId,
       partitions: partitions.map(one => ({ ...one, replicaDirectoryId: '', highWatermark: Number.MAX_SAFE_INTEGER })),
@@ -36,9 +59,9 @@ export class LocalSource implements ReplicaSource {
         clusterId: null,
         replicaId: -1,
         replicaState: { replicaId: brokerId, replicaEpoch: brokerEpoch },
-        maxWaitMs,
-        minBytes: 1,
-        maxBytes,
+        maxWaitMs: 0,
+        minBytes: 0,
+        maxBytes: 0,
         isolationLevel: 0,
         sessionId: 0,
         sessionEpoch: NO_SESSION,
@@ -51,38 +74,48 @@ export class LocalSource implements ReplicaSource {
         clientId: `broker-${brokerId}-fetcher`,
         clientHost: '/local',
         endpoint: { host: '', port: 0 },
-        signal,
+        signal: new AbortController().signal,
       },
     )
-    if (signal.aborted) throw new MillraceError('CLOSED', { object: 'replica source' })
     if (answer === undefined || answer.errorCode !== KAFKA_ERROR.NONE) {
       throw new MillraceError('CONNECTION_FAILED', { broker: brokerId, errorCode: answer?.errorCode ?? -1 })
     }
     return answer.responses.flatMap(({ topicId = '', partitions }) =>
-      partitions.map(({ partitionIndex, errorCode, highWatermark, logStartOffset = 0, records, divergingEpoch }) => {
-        const pieces =
-          records === null ? [] : 'length' in records && !(records instanceof Uint8Array) ? records : [records]
+      partitions.map(({ partitionIndex, errorCode, highWatermark, logStartOffset = 0, divergingEpoch }) => {
         const { epoch = -1, endOffset = -1 } = divergingEpoch ?? {}
-        return {
+        const fetched: FetchedReplica = {
           topicId,
           partition: partitionIndex,
           highWatermark,
           logStartOffset,
-          pieces: pieces as readonly Uint8Array[],
+          pieces: [],
           ...(errorCode === KAFKA_ERROR.NONE ? {} : { refusal: refusalOf(errorCode) }),
           ...(divergingEpoch === undefined ? {} : { diverging: { epoch, endOffset } }),
         }
+        return fetched
       }),
     )
   }
 
+  stream(replica: FollowedReplica, ended: () => void): ReplicaStream | undefined {
+    if (this.#isClosed || performance.now() < this.#mayStreamAtMs) return undefined
+    const stream = LocalStream.start(this.#leader, this.#follower, replica, error => {
+      this.#streams.delete(stream as LocalStream)
+      if (error !== undefined) this.#mayStreamAtMs = performance.now() + RETRY_MS
+      ended()
+    })
+    if (stream !== undefined) this.#streams.add(stream)
+    return stream
+  }
+
   interrupt(): void {
-    this.#stop.abort()
-    this.#stop = new AbortController()
+    // A fetch is answered at once.
   }
 
   close(): void {
     this.#isClosed = true
-    this.#stop.abort()
+    clearInterval(this.#timer)
+    this.#forget?.()
+    for (const stream of this.#streams) void stream.close()
   }
 }

@@ -1,8 +1,10 @@
 /** What the handlers of requests share: the engine behind the server, and what the server remembers. In the broker's thread. */
 import { MillraceError } from '../base/errors.ts'
+import { appendLinkOf } from '../broker/append-port.ts'
 import { Arrivals } from '../broker/arrivals.ts'
 import type { Broker } from '../broker/broker.ts'
 import { Ingest } from '../broker/ingest.ts'
+import { Replicator } from '../broker/replicator.ts'
 import type { ClientPartition, ClientTopic } from '../broker/topic-metadata.ts'
 import type { ClusterNode } from '../cluster/cluster-node.ts'
 import type { Groups } from '../group/groups.ts'
@@ -34,6 +36,8 @@ export class KafkaService {
   readonly topics: TopicDirectory
   readonly readers: WireReaders
   readonly arrivals: Arrivals
+  /** Brings records of leaders in this process. */
+  readonly replicator: Replicator
   #ingest: Ingest | undefined
   #attaching: Promise<Ingest> | undefined
   #isClosed = false
@@ -54,6 +58,7 @@ export class KafkaService {
     this.#view = new LoneBroker(broker, settings.nodeId)
     this.readers = new WireReaders(broker.memory)
     this.arrivals = new Arrivals(broker.memory)
+    this.replicator = new Replicator(broker, settings.produceBufferBytes)
     this.sessions = new FetchSessions(
       () => performance.now(),
       () => Math.floor(Math.random() * SESSION_ID_END),
@@ -102,7 +107,7 @@ export class KafkaService {
 
   async #attach(): Promise<Ingest> {
     try {
-      this.#ingest = await Ingest.attach(this.broker, this.settings.produceBufferBytes)
+      this.#ingest = await Ingest.attach(appendLinkOf(this.broker), this.settings.produceBufferBytes)
       return this.#ingest
     } catch (error) {
       this.#attaching = undefined
@@ -140,6 +145,7 @@ export class KafkaService {
     this.#isClosed = true
     this.#placement?.close()
     this.readers.close()
+    await this.replicator.close()
     const ingest = await this.#attaching?.catch(() => undefined)
     await ingest?.close()
   }

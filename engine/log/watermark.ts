@@ -42,9 +42,9 @@ export class Watermark {
     return true
   }
 
-  /** Something was appended that is not shown yet: followers wait for it. */
+  /** Something was appended that is not shown yet: a leader's followers wait for it, and who watches a follower for its leader. */
   appended({ slot }: LogExtent): void {
-    if (this.#control.get(slot, SLOT.role) === ROLE.leader) this.#services.moved(slot)
+    if (this.#control.get(slot, SLOT.role) !== ROLE.alone) this.#services.moved(slot)
   }
 
   /** Publishes it as it is, at the log start at least. */

@@ -86,7 +86,7 @@ describe('the layer table', () => {
     'engine/cluster': ['engine/base', 'engine/format', 'engine/memory', 'engine/store', 'engine/log', 'engine/broker'],
     'engine/kafka': LAYERS.slice(0, 9),
     'engine/http': LAYERS.slice(0, 9),
-    workers: LAYERS.slice(0, 5),
+    workers: LAYERS.slice(0, 6),
     client: LAYERS.slice(0, 11),
     bench: LAYERS.slice(0, 13),
     test: LAYERS.slice(0, 14),

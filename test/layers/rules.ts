@@ -88,10 +88,10 @@ function layers(ranks: readonly (readonly string[])[]): Record<string, readonly 
     for (const layer of rank) table[layer] = left
     left = [...left, ...rank]
   }
-  const toLog = left.slice(0, left.indexOf('engine/log') + 1)
+  const toBroker = left.slice(0, left.indexOf('engine/broker') + 1)
   return {
     ...table,
-    workers: toLog,
+    workers: toBroker,
     client: left,
     bench: [...left, 'client', 'workers'],
     test: [...left, 'client', 'workers', 'bench'],

@@ -148,7 +148,7 @@ export class KafkaServer extends EventEmitter<ServerEvents> implements Connectio
       ingest,
       store,
       address: this.#advertised(),
-      sourceOf: leader => peers?.get(leader.brokerId)?.localSource() ?? new PeerSource(leader, brokerId),
+      sourceOf: leader => peers?.get(leader.brokerId)?.localSource(this.#service) ?? new PeerSource(leader, brokerId),
       report,
     })
     this.#service.join(node, new GroupPlacement({ broker, node, groups, ingest, readers, report }))
@@ -168,8 +168,8 @@ export class KafkaServer extends EventEmitter<ServerEvents> implements Connectio
   }
 
   /** Replication from this broker to another of the same process. */
-  localSource(): ReplicaSource {
-    return new LocalSource(this.#service)
+  localSource(follower: KafkaService): ReplicaSource {
+    return new LocalSource(this.#service, follower)
   }
 
   /** Where other brokers find this one. @throws INVALID_ARGUMENT where that is not said */

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { TopicId } from '../../../engine/base/brands.ts'
+import { appendLinkOf } from '../../../engine/broker/append-port.ts'
 import { Broker } from '../../../engine/broker/broker.ts'
 import { Ingest } from '../../../engine/broker/ingest.ts'
 import { resolveOptions } from '../../../engine/broker/options.ts'
@@ -30,7 +31,7 @@ class Node {
   static async open(directory: string, config: Record<string, string> = {}): Promise<Node> {
     const broker = await Broker.open(directory, resolveOptions({ writers: 1, jobThreads: 1, replicas: true }), () => {})
     if (broker.topicNames().length === 0) await broker.createTopic('t', 1, config, TOPIC_ID)
-    return new Node(broker, await Ingest.attach(broker, 4 << 20))
+    return new Node(broker, await Ingest.attach(appendLinkOf(broker), 4 << 20))
   }
 
   get hosted() {

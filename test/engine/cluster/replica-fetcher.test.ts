@@ -70,7 +70,8 @@ test('a partition that is refused is left out for a while, and holds up neither 
   const withBoth = source.asked.filter(({ partitions }) => partitions.length === 2)
   expect(withBoth.length).toBeGreaterThan(4)
   // While one is left out the fetch of the other waits no longer than until it is asked for again.
-  for (const { partitions, maxWaitMs } of source.asked.slice(1)) expect(maxWaitMs).toBe(partitions.length === 2 ? 500 : 100)
+  for (const { partitions, maxWaitMs } of source.asked.slice(1))
+    expect(maxWaitMs).toBe(partitions.length === 2 ? 500 : 100)
 })
 
 test('a leader that tells of another log again and again, without anything to cut, is asked no faster', async () => {
