@@ -18,6 +18,8 @@ export class LocalStream implements ReplicaStream {
   readonly #stream: ReplicatorStream
   readonly #look = (): void => this.look()
   #isOver = false
+  /** What the leader has deleted is being deleted. */
+  #isTaking = false
 
   /** Undefined when the leader does not lead any more. @param ended called once, not within this call */
   static start(
@@ -87,9 +89,20 @@ export class LocalStream implements ReplicaStream {
     const led = this.#leader.ledPartition(this.#leader.topic({ name: hosted.topic }), partition)
     if (typeof led === 'number') return
     const logStartOffset = this.#leader.broker.memory.control.get(led.slot, SLOT.logStartOffset)
-    takeBounds(broker, hosted, { highWatermark: leadership.highWatermark, logStartOffset }).catch(error => {
+    const { highWatermark } = leadership
+    if (this.#isTaking) broker.replicas.commit(hosted, highWatermark)
+    else void this.#take(highWatermark, logStartOffset)
+  }
+
+  async #take(highWatermark: number, logStartOffset: number): Promise<void> {
+    this.#isTaking = true
+    try {
+      await takeBounds(this.#follower.broker, this.#replica.hosted, { highWatermark, logStartOffset })
+    } catch (error) {
       if (!isMillraceError(error)) throw error // what is wrong with the log is told by whoever meets it next
-    })
+    } finally {
+      this.#isTaking = false
+    }
   }
 
   close(): Promise<void> {
