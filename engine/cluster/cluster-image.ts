@@ -43,7 +43,8 @@ export class ClusterImage {
   readonly #topics = new Map<string, ClusterTopic>()
   readonly #topicsById = new Map<string, ClusterTopic>()
   readonly #partitions = new Map<string, ClusterPartition>()
-  readonly #values = new Map<string, string>()
+  /** By key. The same value under another version is news: a broker that registered again, a controller that is it again. */
+  readonly #versions = new Map<string, number>()
   #controllerId: number | undefined
   #controllerVersion = 0
   #revision = 0
@@ -142,10 +143,10 @@ export class ClusterImage {
     const { entries, revision } = await this.#store.list('')
     if (this.#isClosed) return
     const now = new Set(entries.map(({ key }) => key))
-    const gone: Change[] = [...this.#values.keys()]
+    const gone: Change[] = [...this.#versions.keys()]
       .filter(key => !now.has(key))
       .map(key => ({ key, value: undefined, version: revision }))
-    const changed = entries.filter(({ key, value }) => this.#values.get(key) !== value)
+    const changed = entries.filter(({ key, version }) => this.#versions.get(key) !== version)
     this.#apply([...gone, ...changed], revision)
     this.#watch = this.#store.watch('', revision, {
       changed: (changes, at) => this.#apply(changes, at),
@@ -180,8 +181,8 @@ export class ClusterImage {
   }
 
   #take({ key, value, version }: Change, collected: Collected): void {
-    if (value === undefined) this.#values.delete(key)
-    else this.#values.set(key, value)
+    if (value === undefined) this.#versions.delete(key)
+    else this.#versions.set(key, version)
     const entry: Entry | undefined = value === undefined ? undefined : { key, value, version }
     if (key.startsWith(KEY.brokers)) {
       collected.brokers = true
