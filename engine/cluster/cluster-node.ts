@@ -131,10 +131,16 @@ export class ClusterNode {
     }
   }
 
-  /** Topics that the cluster does not know are deleted, so they must have been the cluster's. @throws INVALID_ARGUMENT */
+  /**
+   * Topics that the cluster does not know are deleted, so they must have been the cluster's. Where all are known to it, by their ids, nothing
+   * is: a first start makes them before it registers, and may end in between.
+   * @throws INVALID_ARGUMENT
+   */
   async #demandOurs(): Promise<void> {
     const { directory, store } = this.#broker
-    if (this.#broker.topicNames().length === 0) return
+    const { topics } = this.image
+    const isOurs = (topic: string): boolean => this.#broker.topicIdOf(topic) === topics.get(topic)?.topicId
+    if (this.#broker.topicNames().every(isOurs)) return
     const entry = await this.#store.get(machineKey(this.brokerId))
     if (entry !== undefined && readMachine(entry).directoryId === store.directoryId) return
     const reason = `it has topics of its own, and was not the directory of broker ${this.brokerId} in this cluster before`

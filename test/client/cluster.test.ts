@@ -124,6 +124,21 @@ test('a directory with topics of its own joins no cluster, and keeps them', asyn
   await joining.close()
 }, 60_000)
 
+test('a first start that ended before the registration is no topic of its own', async () => {
+  const first = await Millrace.open(join(dir, 'a'), { writers: 1, jobThreads: 1, replicas: true })
+  await first.listen({ port: 0, nodeId: 1, cluster: { store: `lmdb:${dir}` } })
+  await first.admin.createTopic({ topic: 't', partitions: 1 })
+  const second = await Millrace.open(join(dir, 'b'), { writers: 1, jobThreads: 1, replicas: true })
+  const twin = { port: 0, nodeId: 1, cluster: { store: `lmdb:${dir}`, startTimeoutMs: 100 } }
+  await expect(second.listen(twin)).rejects.toMatchObject({ code: 'DUPLICATE_BROKER' })
+  await second.close()
+  const again = await Millrace.open(join(dir, 'b'), { writers: 1, jobThreads: 1, replicas: true })
+  expect(await again.admin.listTopics()).toEqual(['t'])
+  await again.listen({ port: 0, nodeId: 2, cluster: { store: `lmdb:${dir}` } })
+  await again.close()
+  await first.close()
+}, 60_000)
+
 test('a cluster wants an engine of replicas, and an engine of replicas a cluster', async () => {
   const alone = await Millrace.open(join(dir, 'a'), { writers: 1, jobThreads: 1 })
   const refused = { code: 'INVALID_ARGUMENT', details: { argument: 'cluster' } }
