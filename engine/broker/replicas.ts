@@ -56,6 +56,7 @@ export class Replicas {
         .request<number>({ kind: 'begin-epoch', slot, leaderEpoch })
       this.noteEpoch(partition, leaderEpoch, startOffset)
     }
+    this.#forgetBeyondEnd(slot)
     this.#control.set(slot, SLOT.role, ROLE.leader)
     this.#tell(partition)
     return partition.epochs.at(-1)?.startOffset ?? epochs.at(-1)?.startOffset ?? 0
@@ -67,6 +68,7 @@ export class Replicas {
     Replicas.demote(this.#control, slot)
     if (partition.failure !== undefined) return // nobody takes anything
     await this.#threads.writer(writer).request({ kind: 'replicate', slots: [slot] })
+    this.#forgetBeyondEnd(slot)
     const end = this.#control.get(slot, SLOT.logEndOffset)
     const kept = partition.epochs.filter(({ startOffset }) => startOffset < end)
     const leaderEpoch = kept.at(-1)?.epoch ?? -1
@@ -74,6 +76,15 @@ export class Replicas {
     // It began an epoch and has no record of it: records of earlier epochs may come yet.
     if (kept.length < partition.epochs.length) this.#setEpochs(partition, kept)
     await this.#threads.writer(writer).request({ kind: 'last-epoch', slot, leaderEpoch })
+  }
+
+  /**
+   * What was agreed on beyond the end of this log is of records that it has not, or lost, and says nothing of those that come there: they would
+   * be shown and acknowledged before anybody else has them.
+   */
+  #forgetBeyondEnd(slot: number): void {
+    const end = this.#control.get(slot, SLOT.logEndOffset)
+    if (this.#control.get(slot, SLOT.committedOffset) > end) this.#control.set(slot, SLOT.committedOffset, end)
   }
 
   /** Leader epoch of the last record that there is, -1 for none. */
