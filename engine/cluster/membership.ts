@@ -153,10 +153,16 @@ export class Membership {
       await lease.revoke().catch(() => {})
       throw new MillraceError('DUPLICATE_BROKER', { brokerId, outcome: outcome.kind })
     }
+    // Before the image is that far, it may say that this broker leads what others lead by now.
+    try {
+      await image.reach(outcome.version)
+    } catch (error) {
+      await lease.revoke().catch(() => {})
+      throw error
+    }
     this.#lease = lease
     this.#epoch = outcome.version
     extended(lease.endsAtMs)
-    await image.reach(outcome.version)
     registered(outcome.version)
   }
 
