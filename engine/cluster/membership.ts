@@ -102,10 +102,15 @@ export class Membership {
     await lease?.revoke().catch(() => {}) // it ends by itself
   }
 
-  /** What was acknowledged here survives whatever comes: the next start may rest on it, after another boot too. */
+  /**
+   * What was acknowledged here survives whatever comes: the next start may rest on it, after another boot too. It rests on this registration: made
+   * late, without an answer, it would say so of the next one.
+   */
   async leaveClean(): Promise<void> {
     const { brokerId, machine, store } = this.#options
-    await store.commit([], [{ key: machineKey(brokerId), value: JSON.stringify({ ...machine, isClean: true }) }])
+    if (this.#epoch === undefined) return
+    const mine = { key: brokerKey(brokerId), version: this.#epoch }
+    await store.commit([mine], [{ key: machineKey(brokerId), value: JSON.stringify({ ...machine, isClean: true }) }])
   }
 
   async #run(): Promise<void> {

@@ -53,3 +53,15 @@ test('a registration that the image does not get to know is given back', async (
   await revoked.promise
   expect(membership.epoch).toBe(undefined)
 })
+
+test('that everything is flushed is said of the registration that it was flushed under', async () => {
+  const { membership, commits, reached } = setUp()
+  reached.resolve()
+  await membership.start(0)
+  await membership.leaveClean()
+  expect(commits.at(-1)).toEqual({
+    checks: [{ key: 'brokers/1', version: 7 }],
+    writes: [{ key: 'machines/1', value: '{"bootId":"b","directoryId":"d","isClean":true}' }],
+  })
+  await membership.close()
+})
