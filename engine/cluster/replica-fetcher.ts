@@ -55,9 +55,23 @@ export async function takeBounds(
     await broker.deleteRecords(hosted.topic, hosted.partition, most)
 }
 
+interface Followed extends FollowedReplica {
+  /** Number of the fetch that was under way, or the last, when it came. */
+  readonly since: number
+  /** As it was asked for last. */
+  position: FetchPosition | undefined
+}
+
+const nameOf = ({ topicId, partition }: { readonly topicId: string; readonly partition: number }): string =>
+  `${topicId}/${partition}`
+
 export class ReplicaFetcher {
   readonly #options: ReplicaFetcherOptions
-  readonly #followed = new Map<number, FollowedReplica>()
+  /** By slot. */
+  readonly #followed = new Map<number, Followed>()
+  /** As answers name them. */
+  readonly #byName = new Map<string, Followed>()
+  #fetches = 0
   /** By slot, of those that need not be asked for. */
   readonly #streams = new Map<number, ReplicaStream>()
   /** Slots of partitions that are left out for RETRY_MS: what was wrong with them would be wrong again. */
@@ -85,7 +99,9 @@ export class ReplicaFetcher {
   add(followed: FollowedReplica): void {
     const { slot } = followed.hosted
     this.#endPause(slot)
-    this.#followed.set(slot, followed)
+    const entry: Followed = { ...followed, since: this.#fetches, position: undefined }
+    this.#followed.set(slot, entry)
+    this.#byName.set(nameOf(followed.hosted), entry)
     this.#wake?.()
     if (this.#isFetching) this.#interrupting ??= setTimeout(() => this.#interrupt(), INTERRUPT_MS)
     if (this.#running || this.#isClosed) return
@@ -116,9 +132,11 @@ export class ReplicaFetcher {
   }
 
   /** When this resolves nothing more of the partition is stored. */
-  async remove({ slot }: HostedPartition): Promise<void> {
+  async remove(hosted: HostedPartition): Promise<void> {
+    const { slot } = hosted
     this.#endPause(slot)
     if (!this.#followed.delete(slot)) return
+    this.#byName.delete(nameOf(hosted))
     const stream = this.#streams.get(slot)
     this.#streams.delete(slot)
     await Promise.all([this.#storing, stream?.close()]) // what is fetched from now on is dropped
@@ -128,6 +146,7 @@ export class ReplicaFetcher {
     this.#isClosed = true
     for (const slot of this.#followed.keys()) this.#endPause(slot)
     this.#followed.clear()
+    this.#byName.clear()
     clearTimeout(this.#interrupting)
     const streams = [...this.#streams.values()]
     this.#streams.clear()
@@ -171,29 +190,33 @@ export class ReplicaFetcher {
     this.#wake = undefined
   }
 
+  /** What to ask for, undefined when that is nothing just now. */
+  #positionOf(followed: Followed): FetchPosition | undefined {
+    const { hosted, leaderEpoch } = followed
+    const { topicId, partition, slot } = hosted
+    const { memory, replicas } = this.#options.broker
+    const { control } = memory
+    if (hosted.failure !== undefined || control.get(slot, SLOT.failure) !== 0) return undefined // it takes nothing
+    if (this.#pausing.has(slot) || this.#streams.has(slot)) return undefined
+    const offset = control.get(slot, SLOT.logEndOffset)
+    const logStartOffset = control.get(slot, SLOT.logStartOffset)
+    const lastEpoch = replicas.lastEpoch(hosted)
+    const { position } = followed
+    const isSame =
+      position?.offset === offset && position.lastEpoch === lastEpoch && position.logStartOffset === logStartOffset
+    if (!isSame) followed.position = { topicId, partition, leaderEpoch, offset, lastEpoch, logStartOffset }
+    return followed.position
+  }
+
   async #fetchOnce(): Promise<void> {
-    const { broker, source, brokerId, brokerEpoch } = this.#options
+    const { source, brokerId, brokerEpoch } = this.#options
     const epoch = brokerEpoch()
     if (epoch === undefined) return await this.#pause()
-    const { control } = broker.memory
-    const asked = new Map<string, FollowedReplica>()
+    this.#fetches += 1
     const positions: FetchPosition[] = []
     for (const followed of this.#followed.values()) {
-      const { hosted, leaderEpoch } = followed
-      const { topicId, partition, slot } = hosted
-      if (hosted.failure !== undefined || control.get(slot, SLOT.failure) !== 0) continue // it takes nothing
-      if (this.#pausing.has(slot) || this.#streams.has(slot)) continue
-      asked.set(`${topicId}/${partition}`, followed)
-      const offset = control.get(slot, SLOT.logEndOffset)
-      const logStartOffset = control.get(slot, SLOT.logStartOffset)
-      positions.push({
-        topicId,
-        partition,
-        leaderEpoch,
-        offset,
-        lastEpoch: broker.replicas.lastEpoch(hosted),
-        logStartOffset,
-      })
+      const position = this.#positionOf(followed)
+      if (position !== undefined) positions.push(position)
     }
     if (positions.length === 0) return await this.#pause(this.#pausing.size === 0 ? MAX_WAIT_MS : RETRY_MS)
     const maxWaitMs = this.#pausing.size > 0 ? RETRY_MS : MAX_WAIT_MS // the next one asks for them again
@@ -209,23 +232,22 @@ export class ReplicaFetcher {
     }
     const stored: Promise<void>[] = []
     for (const one of fetched) {
-      const followed = asked.get(`${one.topicId}/${one.partition}`)
-      // What left meanwhile is not stored: its log may be a leader's by now.
-      if (followed !== undefined && this.#followed.get(followed.hosted.slot) === followed)
-        stored.push(this.#take(followed, one))
+      const followed = this.#byName.get(nameOf(one))
+      // What left meanwhile is not stored: its log may be a leader's by now. Nor is what came, or came back, since.
+      if (followed !== undefined && followed.since < this.#fetches) stored.push(this.#take(followed, one))
     }
     this.#storing = Promise.all(stored)
     await this.#storing
   }
 
   /** A partition that cannot go on just now is left out for a while: the news of why is on its way. The others go on. */
-  async #take(followed: FollowedReplica, fetched: FetchedReplica): Promise<void> {
+  async #take(followed: Followed, fetched: FetchedReplica): Promise<void> {
     if (!(await this.#hasTaken(followed, fetched))) this.#pausePartition(followed.hosted.slot)
     else if (fetched.refusal === undefined && fetched.diverging === undefined) this.#stream(followed)
   }
 
   /** Its log goes on where the leader's does: where records can come by themselves, they do from now on. */
-  #stream(followed: FollowedReplica): void {
+  #stream(followed: Followed): void {
     const { source } = this.#options
     const { slot } = followed.hosted
     if (source.stream === undefined || this.#isClosed || this.#followed.get(slot) !== followed) return

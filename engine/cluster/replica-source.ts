@@ -66,7 +66,11 @@ export interface ReplicaSource {
    * @param ended called once when it ends by itself: the partition is to be fetched again
    */
   stream?(replica: FollowedReplica, ended: () => void): ReplicaStream | undefined
-  /** @throws CONNECTION_FAILED, TIMED_OUT: try again */
+  /**
+   * Partitions of which there is nothing new may be left out of the answer.
+   * @param positions the same object as in the call before for a partition of which nothing has changed
+   * @throws CONNECTION_FAILED, TIMED_OUT: try again
+   */
   fetch(positions: readonly FetchPosition[], options: ReplicaFetchOptions): Promise<readonly FetchedReplica[]>
   /** Ends the fetch that is under way, which fails: it does not ask for what is wanted by now. */
   interrupt(): void

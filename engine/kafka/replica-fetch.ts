@@ -5,6 +5,7 @@ import { KAFKA_ERROR } from './error-codes.ts'
 /** Names topics by id, and followers with their epoch. */
 export const FETCH_VERSION = 16
 export const NO_SESSION = -1
+export const NEW_SESSION = 0
 
 const REFUSALS = new Map<number, FetchRefusal>([
   [KAFKA_ERROR.NOT_LEADER_OR_FOLLOWER, 'not-leader'],

@@ -10,7 +10,7 @@ import { KAFKA_ERROR, kafkaCodeOf } from '../error-codes.ts'
 import type { Handler } from '../handler.ts'
 import { FETCH_BYTES_MAX, FETCH_WAIT_MS_MAX } from '../limits.ts'
 import type { fetch, fetchResponse } from '../messages/fetch.ts'
-import type { FetchSession, WantedPartition } from '../server/fetch-sessions.ts'
+import type { CachedPartition, FetchSession, FoundPartition, WantedPartition } from '../server/fetch-sessions.ts'
 import type { Call, KafkaService } from '../service.ts'
 import { epochFault } from './leader-epochs.ts'
 
@@ -33,6 +33,8 @@ interface Fetched {
   readonly highWatermark: number
   readonly logStartOffset: number
   readonly answer: PartitionAnswer
+  /** Undefined with an error. */
+  readonly found?: FoundPartition
 }
 
 interface Follower {
@@ -43,16 +45,21 @@ interface Follower {
 interface Reading {
   readonly isCommitted: boolean
   readonly follower: Follower | undefined
+  readonly session: FetchSession | undefined
 }
 
 /** What a request is about, once its session is known. */
 interface Context {
-  readonly wanted: readonly WantedPartition[]
+  /** All partitions that the request names. With an incremental session that is what has changed. */
+  readonly named: readonly WantedPartition[]
   /** Undefined: the client fetches without a session. */
   readonly session: FetchSession | undefined
   /** Only what is new to the client is told. */
   readonly isIncremental: boolean
 }
+
+/** Of a follower that has everything the leader hears so often; far less than any lag that puts it out. */
+const FOLLOWER_NEWS_MS = 200
 
 export const handleFetch: Handler<typeof fetch> = async (service, request, call) => {
   const context = contextOf(service, request, call.apiVersion)
@@ -60,11 +67,12 @@ export const handleFetch: Handler<typeof fetch> = async (service, request, call)
   const maxBytes = Math.min(request.maxBytes, FETCH_BYTES_MAX)
   const isCommitted = request.isolationLevel === READ_COMMITTED
   const follower = followerOf(request, call.apiVersion)
-  const read = (): Fetched[] => readAll(service, context.wanted, maxBytes, { isCommitted, follower })
+  const reading: Reading = { isCommitted, follower, session: context.session }
+  const read = (): Fetched[] => readAll(service, partitionsToRead(service, context, follower), maxBytes, reading)
   const maxWaitMs = Math.min(request.maxWaitMs, FETCH_WAIT_MS_MAX)
   let fetched = read()
-  if (!isEnough(fetched, request.minBytes) && maxWaitMs > 0) {
-    await waitFor(service, call, context.wanted, maxWaitMs, () => {
+  if (!isEnough(fetched, request.minBytes) && maxWaitMs > 0 && !isOfNothing(context)) {
+    await waitFor(service, call, watchedOf(service, context), maxWaitMs, () => {
       fetched = read()
       return isEnough(fetched, request.minBytes)
     })
@@ -98,14 +106,62 @@ function contextOf(service: KafkaService, request: FetchRequest, version: number
   if (sessionEpoch === FINAL_EPOCH || sessionEpoch === INITIAL_EPOCH) {
     service.sessions.close(sessionId)
     const session = sessionEpoch === FINAL_EPOCH ? undefined : service.sessions.open(named)
-    return { wanted: named, session, isIncremental: false }
+    return { named, session, isIncremental: false }
   }
   const forgotten = request.forgottenTopicsData.flatMap(({ topic, topicId, partitions }) =>
     partitions.map(partition => ({ topic: isId ? topicId : topic, isId, partition })),
   )
   const session = service.sessions.resume(sessionId, sessionEpoch, named, forgotten)
   if (typeof session === 'string') return KAFKA_ERROR[session]
-  return { wanted: session.wanted, session, isIncremental: true }
+  return { named, session, isIncremental: true }
+}
+
+const isOfNothing = ({ named, session, isIncremental }: Context): boolean =>
+  (isIncremental ? session?.size : named.length) === 0
+
+/** Of an incremental session those that may have news. */
+function partitionsToRead(service: KafkaService, context: Context, follower: Follower | undefined): WantedPartition[] {
+  const { named, session, isIncremental } = context
+  if (!isIncremental || session === undefined) return [...named]
+  const nowMs = performance.now()
+  const all: WantedPartition[] = []
+  for (const cached of session.partitions)
+    if (mayHaveNews(service, cached, follower !== undefined, nowMs)) all.push(cached.wanted)
+  return all
+}
+
+function mayHaveNews(service: KafkaService, cached: CachedPartition, isFollower: boolean, nowMs: number): boolean {
+  const { found, wanted } = cached
+  if (cached.isChanged || cached.hadError || found === undefined) return true
+  const { control } = service.broker.memory
+  const { slot, slotGeneration } = found.at
+  if (control.get(slot, SLOT.slotGeneration) !== slotGeneration || control.get(slot, SLOT.role) !== found.role)
+    return true
+  if (control.get(slot, SLOT.leaderEpoch) !== found.leaderEpoch || control.get(slot, SLOT.failure) !== 0) return true
+  const highWatermark = control.get(slot, SLOT.highWatermark)
+  const end = isFollower ? control.get(slot, SLOT.logEndOffset) : highWatermark
+  if (end > wanted.fetchOffset || highWatermark !== cached.highWatermark) return true
+  if (control.get(slot, SLOT.logStartOffset) !== cached.logStartOffset) return true
+  return isFollower && nowMs - cached.readAtMs > FOLLOWER_NEWS_MS
+}
+
+/** Where records may arrive that the request waits for. */
+function* watchedOf(service: KafkaService, context: Context): Generator<Watched> {
+  const { named, session, isIncremental } = context
+  if (isIncremental && session !== undefined) {
+    for (const { found, wanted } of session.partitions)
+      if (found !== undefined) yield { at: found.at, offset: wanted.fetchOffset }
+    return
+  }
+  for (const wanted of named) {
+    const at = find(service, wanted)
+    if (typeof at !== 'number') yield { at, offset: wanted.fetchOffset }
+  }
+}
+
+interface Watched {
+  readonly at: ClientPartition
+  readonly offset: number
 }
 
 function readAll(
@@ -115,10 +171,12 @@ function readAll(
   reading: Reading,
 ): Fetched[] {
   const all: Fetched[] = []
+  const nowMs = performance.now()
   let bytes = 0
   for (const partition of wanted) {
     const most = Math.min(partition.maxBytes, maxBytes - bytes)
     const fetched = readOne(service, partition, most, bytes === 0, reading)
+    reading.session?.read(partition, fetched.found, nowMs)
     bytes += fetched.bytes
     all.push(fetched)
   }
@@ -147,7 +205,13 @@ function readOne(
       if (refusal !== undefined) return failed(wanted, refusal)
     }
     const { logStartOffset, logEndOffset } = wire.reader
-    const highWatermark = control.get(partition.slot, SLOT.highWatermark)
+    const { slot } = partition
+    const highWatermark = control.get(slot, SLOT.highWatermark)
+    const found = {
+      at: partition,
+      role: control.get(slot, SLOT.role),
+      leaderEpoch: control.get(slot, SLOT.leaderEpoch),
+    }
     const { pieces, bytes } = isDiverging
       ? { pieces: NOTHING, bytes: 0 }
       : wire.read(
@@ -166,7 +230,7 @@ function readOne(
       records: pieces,
       ...(diverging === undefined ? {} : { divergingEpoch: diverging }),
     }
-    return { wanted, errorCode: 0, bytes, highWatermark, logStartOffset, answer }
+    return { wanted, errorCode: 0, bytes, highWatermark, logStartOffset, answer, found }
   } catch (error) {
     if (isMillraceError(error, 'OFFSET_OUT_OF_RANGE')) {
       const highWatermark = control.get(partition.slot, SLOT.highWatermark)
@@ -225,7 +289,6 @@ function divergingEpoch(
 
 /** Enough is also an error, and a log that parts: the client wants to know. */
 function isEnough(fetched: readonly Fetched[], minBytes: number): boolean {
-  if (fetched.length === 0) return true
   let bytes = 0
   for (const { bytes: more, errorCode, answer } of fetched) {
     if (errorCode !== KAFKA_ERROR.NONE || answer.divergingEpoch !== undefined) return true
@@ -238,7 +301,7 @@ function isEnough(fetched: readonly Fetched[], minBytes: number): boolean {
 function waitFor(
   service: KafkaService,
   { signal }: Call,
-  wanted: readonly WantedPartition[],
+  partitions: Iterable<Watched>,
   maxWaitMs: number,
   look: () => boolean,
 ): Promise<void> {
@@ -263,11 +326,9 @@ function waitFor(
     }
     const timer = setTimeout(end, maxWaitMs)
     signal.addEventListener('abort', end)
-    for (const partition of wanted) {
-      const found = find(service, partition)
-      if (typeof found === 'number') continue
-      watched.push(found)
-      service.arrivals.watch(found, partition.fetchOffset, arrived)
+    for (const { at, offset } of partitions) {
+      watched.push(at)
+      service.arrivals.watch(at, offset, arrived)
     }
     if (watched.length === 0) end()
   })

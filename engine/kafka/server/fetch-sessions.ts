@@ -8,8 +8,11 @@
  * | 0             | names all partitions; a new session begins     | all partitions, and the session's id, 0 for no room    |
  * | n > 0         | names what changed since the request before    | partitions with records, an error, or another end      |
  *
+ * What a request costs goes with the partitions that have news, but for a look at some words of each of the others: see `CachedPartition`.
+ *
  * Bounds: SESSIONS_MAX sessions. A new one takes the place of one that was idle for IDLE_MS; without such a one the client fetches without.
  */
+import type { ClientPartition } from '../../broker/topic-metadata.ts'
 import { SESSION_PARTITIONS_MAX, SESSIONS_MAX } from '../limits.ts'
 
 /** A session that is idle for so long gives way to a new one, as Kafka's `min.incremental.fetch.session.eviction.ms`. */
@@ -28,8 +31,19 @@ export interface WantedPartition {
   readonly maxBytes: number
 }
 
-interface CachedPartition {
+/** Where a partition was found when it was read, and what it was then: while all that is as it was, a look at a few words tells whether there is news. */
+export interface FoundPartition {
+  readonly at: ClientPartition
+  readonly role: number
+  readonly leaderEpoch: number
+}
+
+export interface CachedPartition {
   wanted: WantedPartition
+  /** The client has named it anew, and it was not read since. */
+  isChanged: boolean
+  found: FoundPartition | undefined
+  readAtMs: number
   /** What the client was told last; -1 before. */
   highWatermark: number
   logStartOffset: number
@@ -67,16 +81,30 @@ export class FetchSession {
     return this.#partitions.size
   }
 
-  get wanted(): WantedPartition[] {
-    return Array.from(this.#partitions.values(), ({ wanted }) => wanted)
+  /** In the order in which they are served. */
+  get partitions(): IterableIterator<CachedPartition> {
+    return this.#partitions.values()
   }
 
   want(wanted: WantedPartition): void {
     const key = keyOf(wanted)
     const cached = this.#partitions.get(key)
     if (cached === undefined) {
-      this.#partitions.set(key, { wanted, highWatermark: -1, logStartOffset: -1, hadError: false })
-    } else cached.wanted = wanted
+      const unread = { isChanged: true, found: undefined, readAtMs: 0 }
+      this.#partitions.set(key, { wanted, ...unread, highWatermark: -1, logStartOffset: -1, hadError: false })
+    } else {
+      cached.wanted = wanted
+      cached.isChanged = true
+    }
+  }
+
+  /** A partition is read. @param found undefined: it could not be */
+  read(wanted: WantedPartition, found: FoundPartition | undefined, nowMs: number): void {
+    const cached = this.#partitions.get(keyOf(wanted))
+    if (cached === undefined) return
+    cached.isChanged = false
+    cached.found = found
+    cached.readAtMs = nowMs
   }
 
   forget(partition: Pick<WantedPartition, 'topic' | 'partition'>): void {

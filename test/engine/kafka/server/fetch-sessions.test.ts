@@ -20,6 +20,8 @@ const wanted = (partition: number, change: Partial<WantedPartition> = {}): Wante
 
 const state = { errorCode: 0, bytes: 0, highWatermark: 5, logStartOffset: 0 }
 
+const wantedOf = (session: FetchSession): WantedPartition[] => Array.from(session.partitions, one => one.wanted)
+
 function sessions(): { sessions: FetchSessions; clock: { nowMs: number } } {
   const clock = { nowMs: 0 }
   let id = 0
@@ -43,7 +45,7 @@ test('a session has an id that is not 0, and goes on from epoch 1', () => {
   expect(session.id).not.toBe(0)
   expect(all.resume(session.id, 1, [], [])).toBe(session)
   expect(all.resume(session.id, 2, [wanted(1, { fetchOffset: 9 }), wanted(2)], [wanted(0)])).toBe(session)
-  expect(session.wanted).toEqual([wanted(1, { fetchOffset: 9 }), wanted(2)])
+  expect(wantedOf(session)).toEqual([wanted(1, { fetchOffset: 9 }), wanted(2)])
 })
 
 test('epochs go round at the largest, to 1', () => {
@@ -91,7 +93,7 @@ describe('news', () => {
     const { sessions: all } = sessions()
     const session = opened(all.open([wanted(0), wanted(1), wanted(2)]))
     session.told(wanted(0), { ...state, bytes: 10 })
-    expect(session.wanted.map(({ partition }) => partition)).toEqual([1, 2, 0])
+    expect(wantedOf(session).map(({ partition }) => partition)).toEqual([1, 2, 0])
   })
 })
 
