@@ -6,17 +6,14 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { MillraceError } from '../base/errors.ts'
 import type {
-  FetchedReplica,
   FetchPosition,
   FollowedReplica,
   ReplicaFetchOptions,
   ReplicaSource,
   ReplicaStream,
 } from '../cluster/replica-source.ts'
-import { KAFKA_ERROR } from './error-codes.ts'
-import { handleFetch } from './handlers/fetch.ts'
+import { askLeader } from './leader-fetch.ts'
 import { LocalStream } from './local-stream.ts'
-import { FETCH_VERSION, fetchTopicsOf, NO_SESSION, refusalOf } from './replica-fetch.ts'
 import type { KafkaService } from './service.ts'
 
 /** How often a leader hears of a follower that has everything, and a follower of what is agreed on. */
@@ -48,53 +45,8 @@ export class LocalSource implements ReplicaSource {
   async fetch(positions: readonly FetchPosition[], { brokerId, brokerEpoch }: ReplicaFetchOptions) {
     await nextTurn() // an answer that is there at once is no reason to ask again before anybody else has had a turn
     if (this.#isClosed) throw new MillraceError('CLOSED', { object: 'replica source' })
-    const topics = fetchTopicsOf(positions, 0).map(({ topicId, partitions }) => ({
-      topic: '',
-      topicId,
-      partitions: partitions.map(one => ({ ...one, replicaDirectoryId: '', highWatermark: Number.MAX_SAFE_INTEGER })),
-    }))
-    const answer = await handleFetch(
-      this.#leader,
-      {
-        clusterId: null,
-        replicaId: -1,
-        replicaState: { replicaId: brokerId, replicaEpoch: brokerEpoch },
-        maxWaitMs: 0,
-        minBytes: 0,
-        maxBytes: 0,
-        isolationLevel: 0,
-        sessionId: 0,
-        sessionEpoch: NO_SESSION,
-        topics,
-        forgottenTopicsData: [],
-        rackId: '',
-      },
-      {
-        apiVersion: FETCH_VERSION,
-        clientId: `broker-${brokerId}-fetcher`,
-        clientHost: '/local',
-        endpoint: { host: '', port: 0 },
-        signal: new AbortController().signal,
-      },
-    )
-    if (answer === undefined || answer.errorCode !== KAFKA_ERROR.NONE) {
-      throw new MillraceError('CONNECTION_FAILED', { broker: brokerId, errorCode: answer?.errorCode ?? -1 })
-    }
-    return answer.responses.flatMap(({ topicId = '', partitions }) =>
-      partitions.map(({ partitionIndex, errorCode, highWatermark, logStartOffset = 0, divergingEpoch }) => {
-        const { epoch = -1, endOffset = -1 } = divergingEpoch ?? {}
-        const fetched: FetchedReplica = {
-          topicId,
-          partition: partitionIndex,
-          highWatermark,
-          logStartOffset,
-          pieces: [],
-          ...(errorCode === KAFKA_ERROR.NONE ? {} : { refusal: refusalOf(errorCode) }),
-          ...(divergingEpoch === undefined ? {} : { diverging: { epoch, endOffset } }),
-        }
-        return fetched
-      }),
-    )
+    const nothing = { maxWaitMs: 0, minBytes: 0, maxBytes: 0, partitionMaxBytes: 0 }
+    return await askLeader(this.#leader, positions, { brokerId, brokerEpoch, ...nothing })
   }
 
   stream(replica: FollowedReplica, ended: () => void): ReplicaStream | undefined {

@@ -7,7 +7,7 @@ import type {
   ReplicaFetchOptions,
   ReplicaSource,
 } from '../../../../engine/cluster/replica-source.ts'
-import { LocalSource } from '../../../../engine/kafka/local-source.ts'
+import { askLeader } from '../../../../engine/kafka/leader-fetch.ts'
 import type { KafkaService } from '../../../../engine/kafka/service.ts'
 import type { Process, VirtualTime } from './virtual-time.ts'
 
@@ -61,7 +61,7 @@ export class SimulatedSource implements ReplicaSource {
         }
         const { process, service } = leader
         time.after(0, process, () => {
-          new LocalSource(service).fetch(positions, options).then(
+          askLeader(service, positions, { ...options, minBytes: 1 }).then(
             answer => this.#send(this.#follower, () => resolve(answer)),
             error => this.#send(this.#follower, () => reject(error)),
           )
