@@ -14,6 +14,7 @@ import { queueCases } from './queue.ts'
 import { readCases } from './read.ts'
 import { recoveryCases } from './recovery.ts'
 import { replicateCases } from './replicate.ts'
+import { replicateTcpCases } from './replicate-tcp.ts'
 import { verifyCases } from './verify.ts'
 
 export const engineCases: BenchCase[] = [
@@ -32,4 +33,5 @@ export const engineCases: BenchCase[] = [
   ...partitionCases,
   ...memoryCases,
   ...replicateCases,
+  ...replicateTcpCases,
 ]

@@ -15,6 +15,8 @@ const START_MS = 60_000
 
 export interface BrokerProcessesOptions {
   readonly brokers?: number
+  /** Where their directories are made; default a temporary one. Removed with the cluster. */
+  readonly directory?: string
   /** Metadata store; default LMDB in the directory. */
   readonly store?: string
   /** Where a broker runs, if not on a free port of the loopback address: its host, and what stands in front of its command. */
@@ -35,7 +37,7 @@ export interface PartitionState {
 export class BrokerProcesses {
   readonly directory: string
   readonly store: string
-  readonly #options: Required<Omit<BrokerProcessesOptions, 'brokers' | 'store' | 'place' | 'environment'>>
+  readonly #options: Required<Omit<BrokerProcessesOptions, 'brokers' | 'directory' | 'store' | 'place' | 'environment'>>
   readonly #environment: NonNullable<BrokerProcessesOptions['environment']>
   readonly #place: NonNullable<BrokerProcessesOptions['place']>
   readonly #ports = new Map<number, number>()
@@ -51,7 +53,7 @@ export class BrokerProcesses {
   }
 
   static async start(options: BrokerProcessesOptions = {}): Promise<BrokerProcesses> {
-    const cluster = new BrokerProcesses(mkdtempSync(join(tmpdir(), 'millrace-cluster-')), options)
+    const cluster = new BrokerProcesses(options.directory ?? mkdtempSync(join(tmpdir(), 'millrace-cluster-')), options)
     await cluster.begin(options.brokers ?? 3)
     return cluster
   }
