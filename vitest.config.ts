@@ -1,3 +1,4 @@
+import { resolve } from 'node:path'
 import { defineConfig } from 'vitest/config'
 
 // Suites start worker threads and map files, so each file runs in a process of its own; many wait for
@@ -6,6 +7,12 @@ import { defineConfig } from 'vitest/config'
 // of their own, `npm run test:faults`; `npm test` has the others.
 const OWN_COMMAND = ['flush-errors', 'full-disk', 'power-loss', 'ten-thousand-partitions']
 const isFaultRun = process.env['MILLRACE_FAULTS'] === 'all'
+
+// Suites, the programs that they start, and the threads of both take what was compiled from one folder. The path is a whole one:
+// programs run in other folders.
+process.env['NODE_COMPILE_CACHE'] = resolve(
+  process.env['NODE_COMPILE_CACHE'] ?? `${import.meta.dirname}/node_modules/.cache/compile`,
+)
 
 export default defineConfig({
   test: {

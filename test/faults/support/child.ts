@@ -3,8 +3,6 @@
  * always looked at, because a process that ended by a signal which the test did not send is a fault in itself.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 
@@ -41,7 +39,7 @@ export class Child {
   constructor(program: string, argument: unknown, options: ChildOptions = {}) {
     const path = fileURLToPath(new URL(`../programs/${program}`, import.meta.url))
     const command = [...(options.wrapper ?? []), process.execPath, ...(options.nodeArguments ?? [])]
-    const env: NodeJS.ProcessEnv = { ...process.env, NODE_COMPILE_CACHE: join(tmpdir(), 'millrace-compile-cache') }
+    const env: NodeJS.ProcessEnv = { ...process.env }
     delete env['NODE_OPTIONS']
     delete env['MILLRACE_FAILPOINTS']
     if (options.failpoints !== undefined) env['MILLRACE_FAILPOINTS'] = options.failpoints
