@@ -14,6 +14,8 @@ import { Kcat, kcat, whyNoKcat } from '../kafka/clients/support/kcat.ts'
 const TIMEOUT_MS = 300_000
 const KILLS = process.env['MILLRACE_FAULTS'] === 'all' ? 30 : 3
 const PARTITIONS = 3
+/** For what a client gets done in one life of the broker on a machine that is busy with something else. */
+const LIFE_MS_MAX = 30_000
 
 const reason = whyNoKcat()
 if (reason !== undefined) console.log(`skipped: killed broker: ${reason}`)
@@ -49,10 +51,21 @@ class MortalBroker {
   }
 }
 
-/** Kills it again and again, at moments of a seed. */
-async function killAgainAndAgain(broker: MortalBroker, random: Random): Promise<void> {
+/**
+ * Kills it again and again, at moments of a seed.
+ * @param done how many records the client got done: in each life of the broker some, or it would not be killed under load
+ * @param least how many at least
+ */
+async function killAgainAndAgain(
+  broker: MortalBroker,
+  random: Random,
+  done: () => number,
+  least: number,
+): Promise<void> {
   for (let kill = 0; kill < KILLS; kill++) {
+    const [before, untilMs] = [done(), performance.now() + LIFE_MS_MAX]
     await sleep(100 + random.below(600))
+    while (done() < before + least && performance.now() < untilMs) await sleep(10)
     await broker.kill()
     await sleep(random.below(200))
     await broker.start()
@@ -93,7 +106,7 @@ describe.skipIf(reason !== undefined)('an idempotent producer', () => {
       }
       producer.process.stdin.end()
     })()
-    await killAgainAndAgain(broker, random)
+    await killAgainAndAgain(broker, random, () => sent, 1_000)
     isOver = true
     await feeding
     await producer.done // it ends well only if every record was acknowledged
@@ -130,7 +143,7 @@ describe.skipIf(reason !== undefined)('an idempotent producer', () => {
         }
       }
     })()
-    await killAgainAndAgain(broker, random)
+    await killAgainAndAgain(broker, random, () => acknowledged.length, 10)
     isOver = true
     await producing
     await producer.disconnect()
