@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
 import { Child, killAll } from '../faults/support/child.ts'
+import type { LongAppendPlan } from './programs/long-append.ts'
 
 afterEach(killAll)
 
@@ -17,10 +18,11 @@ interface Sample {
   readonly mappedBytes: number
 }
 
-test('RssAnon stays flat while a log is appended to and read', { timeout: 40_000 }, async () => {
+test('RssAnon stays flat while a log is appended to and read', { timeout: 150_000 }, async () => {
   const directory = mkdtempSync(join(tmpdir(), 'millrace-memory-'))
-  const child = new Child('../../client/programs/long-append.ts', { directory, runMs: 4_000 })
-  expect(await child.exit(30_000), child.output).toMatchObject({ code: 0, signal: null })
+  const plan: LongAppendPlan = { directory, runMs: 3_000, bytesMin: 200 * MIB, runMsMax: 100_000 }
+  const child = new Child('../../client/programs/long-append.ts', plan)
+  expect(await child.exit(120_000), child.output).toMatchObject({ code: 0, signal: null })
   rmSync(directory, { recursive: true, force: true })
   const samples = child.lines.map(line => JSON.parse(line) as Sample)
   const last = samples.at(-1) as Sample

@@ -2,7 +2,15 @@
 import { readFileSync } from 'node:fs'
 import { Millrace } from '../../../client/index.ts'
 
-const { directory, runMs } = JSON.parse(process.argv[2] as string) as { directory: string; runMs: number }
+export interface LongAppendPlan {
+  readonly directory: string
+  /** It goes on for so long, and until so many bytes of values are appended; at the latest it ends after the last. */
+  readonly runMs: number
+  readonly bytesMin: number
+  readonly runMsMax: number
+}
+
+const { directory, runMs, bytesMin, runMsMax } = JSON.parse(process.argv[2] as string) as LongAppendPlan
 const engine = await Millrace.open(directory, { writers: 1, jobThreads: 1, retentionCheckMs: 100 })
 const config = { 'segment.bytes': 8 * 2 ** 20, 'retention.bytes': 32 * 2 ** 20 }
 await engine.admin.createTopic({ topic: 't', config })
@@ -24,7 +32,7 @@ const reading = (async () => {
 let appended = 0
 const startMs = performance.now()
 let nextMs = startMs
-while (performance.now() - startMs < runMs) {
+while (appended < bytesMin ? performance.now() - startMs < runMsMax : performance.now() - startMs < runMs) {
   for (let i = 0; i < 20_000; i++) {
     while (!appender.tryAppend(value)) await producer.ready()
   }
