@@ -1,9 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Example, ExampleFolder, examplesOf, expectedOutput } from './support/examples.ts'
+import { type Example, ExampleFolder, type ExampleRun, examplesOf, expectedOutput } from './support/examples.ts'
 
-const examples = ['README.md', 'docs/API.md', 'docs/SCHEMAS.md', 'docs/KAFKA.md'].flatMap(document =>
-  examplesOf(document),
-)
+const DOCUMENTS = ['README.md', 'docs/API.md', 'docs/SCHEMAS.md', 'docs/KAFKA.md']
+const examples = DOCUMENTS.flatMap(document => examplesOf(document))
 
 describe('the examples of the documents', () => {
   let folder: ExampleFolder
@@ -25,10 +24,22 @@ describe('the examples of the documents', () => {
     expect(folder.typeErrors()).toBe('')
   })
 
-  test.for(examples)('$document:$line, $heading', example => {
-    const { status, stdout, stderr } = ExampleFolder.run(files.get(example) as string)
-    expect(stderr).toBe('')
-    expect(status).toBe(0)
-    expect(stdout.split('\n').filter(line => line !== '')).toEqual(expectedOutput(example))
+  describe.for(DOCUMENTS)('%s', document => {
+    const own = examples.filter(example => example.document === document)
+    let run: ExampleRun
+    beforeAll(async () => {
+      run = await folder.run(own.map(example => files.get(example) as string))
+    }, 240_000)
+
+    test.for(own.map((example, index) => ({ ...example, index })))('line $line, $heading', ({ index, ...example }) => {
+      expect(
+        run.outputs[index]?.split('\n').filter(line => line !== ''),
+        run.stderr,
+      ).toEqual(expectedOutput(example))
+    })
+
+    test('they end by themselves, without a complaint', () => {
+      expect(run).toMatchObject({ status: 0, stderr: '' })
+    })
   })
 })
