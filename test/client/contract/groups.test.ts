@@ -24,7 +24,7 @@ overEachTransport(subject => {
         return { consumer, run }
       }
       const settled = async (condition: () => boolean): Promise<void> => {
-        for (const endMs = performance.now() + 30_000; !condition(); ) {
+        for (const endMs = performance.now() + WAIT_MS / 3; !condition(); ) {
           if (performance.now() > endMs) throw new Error('it did not come to that')
           await new Promise(resolve => setTimeout(resolve, 20))
         }
