@@ -3,7 +3,7 @@ import { testSeed } from '../../../engine/base/random.ts'
 import { ControlBlock, type PartitionSnapshot, SLOT } from '../../../engine/memory/control-block.ts'
 import { SEGMENT, SegmentTable } from '../../../engine/memory/segment-table.ts'
 import type { ChangeReport, ChangingPartition } from './changing-partition.ts'
-import { printSeed, runThread } from './threads.ts'
+import { printSeed, runThread, SHARE } from './threads.ts'
 
 const seed = testSeed()
 const seedText = `MILLRACE_SEED=${seed}`
@@ -96,8 +96,8 @@ test('a snapshot has each word, and there is none while the partition changes', 
 })
 
 describe('beside a thread that changes the partition all the time', () => {
-  const SNAPSHOTS = 100_000
-  const GENERATIONS = 500
+  const SNAPSHOTS = 100_000 * SHARE
+  const GENERATIONS = 500 * SHARE
   const SLOT_OF_IT = 1
 
   /** What every snapshot must say by itself. */

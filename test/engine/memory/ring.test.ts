@@ -3,7 +3,7 @@ import { Random, testSeed } from '../../../engine/base/random.ts'
 import { RingReader, RingWriter, ringWords } from '../../../engine/memory/ring.ts'
 import { isMessage, putMessage } from './message.ts'
 import type { RingReport, RingThread } from './ring-thread.ts'
-import { printSeed, runThreads } from './threads.ts'
+import { printSeed, runThreads, SHARE } from './threads.ts'
 
 const seed = testSeed()
 const seedText = `MILLRACE_SEED=${seed}`
@@ -143,36 +143,36 @@ describe('across threads no message is lost, doubled, torn or reordered', () => 
 
   const runs: Run[] = [
     {
-      title: '10^7 messages, both sides spin, counters pass 2^32',
-      messages: 10_000_000,
+      title: 'both sides spin, counters pass 2^32',
+      messages: 10_000_000 * SHARE,
       capacity: 256,
       entryWords: 4,
-      start: -5_000_000,
+      start: -5_000_000 * SHARE,
       writerParks: false,
       readerParks: false,
     },
     {
       title: 'both sides park, counters pass 2^31',
-      messages: 1_000_000,
+      messages: 1_000_000 * SHARE,
       capacity: 64,
       entryWords: 8,
-      start: 0x8000_0000 - 500_000,
+      start: 0x8000_0000 - 500_000 * SHARE,
       writerParks: true,
       readerParks: true,
     },
     {
       title: 'a slow reader that parks holds a fast writer back',
-      messages: 100_000,
+      messages: 100_000 * SHARE,
       capacity: 16,
       entryWords: 3,
-      start: -50_000,
+      start: -50_000 * SHARE,
       writerParks: false,
       readerParks: true,
       readerDawdles: 20,
     },
     {
       title: 'a slow writer that parks',
-      messages: 100_000,
+      messages: 100_000 * SHARE,
       capacity: 16,
       entryWords: 16,
       start: -1,

@@ -5,6 +5,9 @@
 import { type MessagePort, Worker } from 'node:worker_threads'
 import type { TestContext } from 'vitest'
 
+/** Of what `npm run test:faults` runs between threads, `npm test` runs this share. */
+export const SHARE = process.env['MILLRACE_FAULTS'] === 'all' ? 1 : 0.2
+
 /**
  * Starts `program` (a file name of this folder) once for each item of `data` and gives the reports in that order. When one
  * fails, or reports a `fault`, the others are ended: they may wait for it.

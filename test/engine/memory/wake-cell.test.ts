@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { testSeed } from '../../../engine/base/random.ts'
 import { WAKE_CELL_BYTES, WakeCell } from '../../../engine/memory/wake-cell.ts'
-import { printSeed, runThreads } from './threads.ts'
+import { printSeed, runThreads, SHARE } from './threads.ts'
 import type { WakeReport, WakeThread } from './wake-thread.ts'
 
 const seed = testSeed()
@@ -94,10 +94,10 @@ describe('no wake-up is lost between threads', () => {
   })
 
   test.each([
-    ['both block', 'blocking', 'blocking', 120_000, 0],
-    ['both block, and often time out', 'blocking', 'blocking', 120_000, 0.5],
-    ['one blocks, one waits asynchronously', 'blocking', 'async', 100_000, 0.1],
-    ['both do either', 'mixed', 'mixed', 100_000, 0.2],
+    ['both block', 'blocking', 'blocking', 120_000 * SHARE, 0],
+    ['both block, and often time out', 'blocking', 'blocking', 120_000 * SHARE, 0.5],
+    ['one blocks, one waits asynchronously', 'blocking', 'async', 100_000 * SHARE, 0.1],
+    ['both do either', 'mixed', 'mixed', 100_000 * SHARE, 0.2],
   ] as const)('ping-pong: %s', async (_, first, second, rounds, short) => {
     const words = new SharedArrayBuffer(2 * PLAYER_WORDS * 4)
     const reports = await runThreads<WakeReport>('wake-thread.ts', [
@@ -116,7 +116,7 @@ describe('no wake-up is lost between threads', () => {
 
   test('two threads wake one sleeper', async () => {
     const words = new SharedArrayBuffer(3 * PLAYER_WORDS * 4)
-    const rounds = 50_000
+    const rounds = 50_000 * SHARE
     const waker = (me: number): WakeThread => ({
       ...player(words, me, 'blocking', rounds, 0),
       role: 'waker',
