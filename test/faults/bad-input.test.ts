@@ -2,10 +2,11 @@
  * Bad input through the public API, and bad directories: each is refused with a typed error whose text says what to do, and leaves
  * everything as it was: what was written before is there, and the next good call works.
  */
-import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { open as openLmdb } from 'lmdb'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { ERRORS, type ErrorCode, encodeBatch, isMillraceError, Millrace, type Producer } from '../../client/index.ts'
 import { textKey } from '../../engine/store/keys.ts'
 import type { AppendPlan } from './programs/appender.ts'
@@ -41,23 +42,38 @@ async function values(topic: string): Promise<string[]> {
   return found
 }
 
-beforeEach(async () => {
-  directory = join(temporaryDirectory('input'), 'data')
+const root = mkdtempSync(join(tmpdir(), 'millrace-input-'))
+beforeAll(async () => {
+  directory = join(root, 'data')
   engine = await Millrace.open(directory, { writers: 1, jobThreads: 1 })
+})
+
+beforeEach(async () => {
   await engine.admin.createTopic({ topic: 'good', partitions: 1, config: { 'max.message.bytes': 20_000 } })
   producer = await engine.producer({ batchBytes: 4_096, bufferBytes: 65_536 })
   await producer.send({ topic: 'good', messages: [{ value: 'before' }] })
 })
 
-// Whatever was refused, what was there is there, appends go on, and all of it outlives a reopening.
+// Whatever was refused, what was there is there, and appends go on.
 afterEach(async () => {
   await producer.send({ topic: 'good', messages: [{ value: 'after' }] })
-  expect(await values('good')).toEqual(['before', 'after'])
-  await engine.close()
-  engine = await Millrace.open(directory, { writers: 1, jobThreads: 1 })
+  await producer.close()
   expect(await values('good')).toEqual(['before', 'after'])
   expect((await engine.admin.describeTopic('good')).partitions.map(({ error }) => error)).toEqual([undefined])
+  await engine.admin.deleteTopic('good')
+})
+
+// It outlives a reopening as well.
+afterAll(async () => {
+  await engine.admin.createTopic({ topic: 'good' })
+  producer = await engine.producer()
+  await producer.send({ topic: 'good', messages: [{ value: 'last' }] })
   await engine.close()
+  engine = await Millrace.open(directory, { writers: 1, jobThreads: 1 })
+  expect(await engine.admin.listTopics()).toEqual(['good'])
+  expect(await values('good')).toEqual(['last'])
+  await engine.close()
+  rmSync(root, { recursive: true, force: true })
 })
 
 describe('topics', () => {

@@ -75,6 +75,16 @@ describe('kill -9', () => {
     expect(expected(what, child.lines), child.output).toContainEqual(await valuesOf(directory))
   })
 
+  /** It died when it was stored that the log is to be cut, and nothing was done yet. */
+  let begun: string
+  beforeAll(async () => {
+    begun = join(directories.next(), 'data')
+    cpSync(original, begun, { recursive: true })
+    const plan: TruncatingPlan = { directory: begun, topic: TOPIC, what: 'truncate', offset: CUT }
+    const first = new Child('truncating.ts', plan, { failpoints: 'truncation-before-drop=kill' })
+    expect((await first.ended).signal, first.output).toBe('SIGKILL')
+  }, 90_000)
+
   test.for([
     'truncation-within-drop',
     'truncation-before-cut',
@@ -82,10 +92,8 @@ describe('kill -9', () => {
     'truncation-after-cut',
   ] as const)('in the recovery that finishes a cut, at %s', { timeout: 90_000 }, async point => {
     const directory = join(temporaryDirectory('truncation'), 'data')
-    cpSync(original, directory, { recursive: true })
+    cpSync(begun, directory, { recursive: true })
     const plan: TruncatingPlan = { directory, topic: TOPIC, what: 'truncate', offset: CUT }
-    const first = new Child('truncating.ts', plan, { failpoints: 'truncation-before-drop=kill' })
-    expect((await first.ended).signal).toBe('SIGKILL')
     const second = new Child('truncating.ts', plan, { failpoints: `${point}=kill` })
     expect((await second.ended).signal).toBe('SIGKILL')
     expect(second.lines).toEqual([]) // it died while the directory was opened
