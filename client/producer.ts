@@ -116,6 +116,7 @@ export class Producer {
       for (let next = from; next < messages.length; ) {
         const batches = await this.#topic(topic)
         const appended = this.#appendAll(batches, messages, next, acks, tracker)
+        this.#watchDeadlines() // while the metadata were on their way nothing was, so the timer may have ended
         this.#park()
         if (appended < messages.length) await this.#room(appended > next ? this.#deadlineMs() : deadlineMs)
         next = appended

@@ -213,3 +213,24 @@ describe('handles', () => {
     await other.close()
   })
 })
+
+test('a thread whose engine is slow to answer does not end before its record is sent', async () => {
+  const topic = await home.topic()
+  const handle = home.engine.threadHandle()
+  const client = new URL('../../client/index.ts', import.meta.url).href
+  const program = `
+    const { parentPort, workerData } = require('node:worker_threads')
+    import(workerData.client).then(async ({ attachThread }) => {
+      const producer = await attachThread(workerData.handle).producer()
+      const sent = producer.send({ topic: workerData.topic, messages: [{ value: 'sent' }] })
+      parentPort.postMessage('sending')
+      await sent
+    })
+  `
+  const worker = new Worker(program, { eval: true, workerData: { handle, client, topic }, transferList: [handle.port] })
+  const exited = new Promise(resolve => worker.once('exit', resolve))
+  await new Promise(resolve => worker.once('message', resolve))
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500) // the thread asks for the topic meanwhile
+  await exited
+  expect(await readValues(home.engine, topic)).toEqual([['sent']])
+})
