@@ -56,7 +56,7 @@ beforeAll(() => {
     mkdirSync(dirname(link), { recursive: true })
     symlinkSync(join(modulesFolder(), name), link)
   }
-}, 60_000)
+}, 240_000)
 
 /** Runs a module of a service that depends on the package. */
 function run(name: string, source: string): string {
