@@ -70,7 +70,11 @@ export class BrokerProcesses {
   }
 
   get bootstrap(): string[] {
-    return [...this.#ports].map(([id, port]) => `${this.#place(id).host}:${port}`)
+    return this.addresses.map(({ host, port }) => `${host}:${port}`)
+  }
+
+  get addresses(): { readonly brokerId: number; readonly host: string; readonly port: number }[] {
+    return [...this.#ports].map(([id, port]) => ({ brokerId: id, host: this.#place(id).host, port }))
   }
 
   dataOf(id: number): string {

@@ -1,6 +1,7 @@
 /**
  * `npm run soak:cluster -- --minutes 10 --seed 1 --store etcd`: brokers that are killed, frozen, stopped in order and started again by a seeded schedule while
- * producers write, for as long as one wants. At the end every replica is held against what was acknowledged.
+ * producers write, for as long as one wants. At the end every replica is held against what was acknowledged, and what was
+ * read.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
@@ -75,7 +76,7 @@ try {
   await checkHistory(cluster, TOPIC, workload)
   const { acknowledged, longestGapMs, failures } = workload
   say(
-    `all ${acknowledged.length} are on every replica; longest wait ${(longestGapMs / 1000).toFixed(1)} s, given up ${failures.length}`,
+    `all ${acknowledged.length} are on every replica and were read; longest wait ${(longestGapMs / 1000).toFixed(1)} s, given up ${failures.length}`,
   )
 } catch (error) {
   console.log(cluster.output.slice(-40).join('\n'))

@@ -1,6 +1,7 @@
 /**
- * A history of what producers were told and what is in the logs afterwards. A workload sends numbered records with acks=all for as long as it
- * runs; afterwards every replica is read, and each acknowledged record has to be where it was said to be, in order, and once.
+ * A history of what producers were told, what a consumer has read, and what is in the logs afterwards. A workload sends numbered records with acks=all for as
+ * long as it runs, and reads them; afterwards every replica is read, and each acknowledged record has to be where it was said to be, in order, and once. What was
+ * read has to be there too.
  */
 import { deepEqual, equal } from 'node:assert/strict'
 import { createHash } from 'node:crypto'
@@ -10,6 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Producer, stringSerializers } from '@platformatic/kafka'
 import { Millrace } from '../../../client/millrace.ts'
 import type { TestCluster } from './cluster.ts'
+import { Reader } from './reader.ts'
 
 interface Acknowledged {
   readonly value: string
@@ -22,6 +24,8 @@ export class Workload {
   /** Longest time from one acknowledgement of a partition to its next, in milliseconds. */
   longestGapMs = 0
   readonly failures: Error[] = []
+  readonly reader: Reader
+  readonly #partitions: number
   readonly #topic: string
   readonly #bootstrap: readonly string[]
   #isStopping = false
@@ -31,7 +35,9 @@ export class Workload {
   constructor(cluster: TestCluster, topic: string, partitions: number) {
     this.#topic = topic
     this.#bootstrap = cluster.bootstrap
+    this.#partitions = partitions
     cluster.onClose(() => this.abandon())
+    this.reader = new Reader(cluster.addresses, topic, partitions)
     this.#running = Promise.all(Array.from({ length: partitions }, (_, partition) => this.#send(partition)))
   }
 
@@ -46,14 +52,21 @@ export class Workload {
     }
   }
 
+  /** Sends nothing more, and resolves when everything that was acknowledged was read. */
   async stop(): Promise<void> {
-    this.abandon()
+    this.#isStopping = true
     await this.#running
+    const ends = Array.from({ length: this.#partitions }, () => 0)
+    for (const { partition, offset } of this.acknowledged)
+      ends[partition] = Math.max(ends[partition] as number, offset + 1)
+    await this.reader.reach(ends)
+    await this.reader.stop()
   }
 
-  /** Sends nothing more, and waits for nothing: a test has failed. */
+  /** Sends and reads nothing more, and waits for nothing: a test has failed. */
   abandon(): void {
     this.#isStopping = true
+    this.reader.abandon()
   }
 
   /** One after the other in each partition, each by an idempotent producer that tries again until it is told. */
@@ -115,6 +128,17 @@ function hashOf(folder: string): string {
   return hash.digest('hex')
 }
 
+function demandAcknowledged(
+  who: string,
+  logs: ReadonlyMap<number, ReadonlyMap<number, string>>,
+  acknowledged: readonly Acknowledged[],
+): void {
+  for (const { value, partition, offset } of acknowledged) {
+    const found = logs.get(partition)?.get(offset)
+    if (found !== value) throw new Error(`${who} has ${found} at ${partition}/${offset}, acknowledged was ${value}`)
+  }
+}
+
 /** Without the room behind the last batch. */
 function batchesOf(bytes: Buffer): Buffer {
   let at = 0
@@ -122,15 +146,20 @@ function batchesOf(bytes: Buffer): Buffer {
   return bytes.subarray(0, at)
 }
 
-/** Reads all replicas of a stopped cluster and holds them against what was acknowledged. */
+/** Reads all replicas of a stopped cluster and holds them against what was acknowledged, and what was read. */
 export async function checkHistory(cluster: TestCluster, topic: string, workload: Workload): Promise<void> {
   const replicas = new Map<number, Map<number, Map<number, string>>>()
   for (const id of cluster.brokerIds) replicas.set(id, await logsOf(cluster.dataOf(id), topic))
+  const { read, contradictions } = workload.reader
+  deepEqual(contradictions, [])
+  demandAcknowledged('the consumer', read, workload.acknowledged)
   for (const [id, logs] of replicas) {
-    for (const { value, partition, offset } of workload.acknowledged) {
-      const found = logs.get(partition)?.get(offset)
-      if (found !== value)
-        throw new Error(`broker ${id} has ${found} at ${partition}/${offset}, acknowledged was ${value}`)
+    demandAcknowledged(`broker ${id}`, logs, workload.acknowledged)
+    for (const [partition, values] of read) {
+      for (const [offset, value] of values) {
+        const found = logs.get(partition)?.get(offset)
+        if (found !== value) throw new Error(`broker ${id} has ${found} at ${partition}/${offset}, read was ${value}`)
+      }
     }
     for (const values of logs.values()) {
       const numbers = [...values.values()].map(value => Number(value.split(' ')[1]))
