@@ -7,7 +7,7 @@
  * a request waits here in its slabs.
  */
 
-import { MillraceError } from '../base/errors.ts'
+import { type ErrorCode, MillraceError } from '../base/errors.ts'
 import { invariant } from '../base/invariant.ts'
 import { KIB, MIB } from '../base/limits.ts'
 import { ERROR_CODES, REQUEST_FLAG, statusOf } from '../memory/append-channel.ts'
@@ -87,6 +87,8 @@ interface WireBatch {
 }
 
 export class Ingest implements AppendHandler {
+  /** Told of each batch that its partition did not take, and why. */
+  onRefusal: ((partition: ClientPartition, code: ErrorCode) => void) | undefined
   readonly #port: AppendPort
   readonly #isEngineClosed: () => boolean
   readonly #underWay = new Map<number, WireBatch>()
@@ -235,6 +237,7 @@ export class Ingest implements AppendHandler {
   #settle(batch: WireBatch, status: number, baseOffset: number): void {
     batch.run.release()
     batch.appended(status, baseOffset)
+    if (status !== 0) this.onRefusal?.(batch.partition, ERROR_CODES[status - 1] as ErrorCode)
   }
 
   #poll(): void {

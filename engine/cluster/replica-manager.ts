@@ -11,22 +11,15 @@ import { Arrivals } from '../broker/arrivals.ts'
 import type { Broker } from '../broker/broker.ts'
 import type { HostedPartition } from '../broker/hosted-partition.ts'
 import type { Ingest } from '../broker/ingest.ts'
-import type { PartitionLocation } from '../log/partition-reader.ts'
 import { SLOT } from '../memory/control-block.ts'
 import type { ClusterImage } from './cluster-image.ts'
-import {
-  type ClusterPartition,
-  KEY,
-  type LiveBroker,
-  NO_LEADER,
-  partitionKey,
-  partitionValue,
-} from './cluster-state.ts'
+import { type ClusterPartition, KEY, type LiveBroker, NO_LEADER, partitionKey } from './cluster-state.ts'
 import { IsrWriter, type Proposed } from './isr-writer.ts'
 import { type FetchOutcome, Leadership } from './leadership.ts'
 import type { MetadataStore } from './metadata-store.ts'
 import { ReplicaFetcher } from './replica-fetcher.ts'
 import type { ReplicaSource } from './replica-source.ts'
+import { SteppingDown } from './stepping-down.ts'
 
 const TICK_MS = 100
 
@@ -73,6 +66,7 @@ export class ReplicaManager {
   readonly #fetchers = new Map<number, { readonly leader: LiveBroker; readonly fetcher: ReplicaFetcher }>()
   readonly #arrivals: Arrivals
   readonly #isrWriter: IsrWriter
+  readonly #steppingDown: SteppingDown
   readonly #leadershipListeners = new Set<(topic: string, partition: number) => void>()
   readonly #timer: NodeJS.Timeout
   #isClosed = false
@@ -82,7 +76,10 @@ export class ReplicaManager {
     this.#arrivals = new Arrivals(options.broker.memory)
     this.#isrWriter = new IsrWriter(options.store, options.brokerId, key => this.#refresh(key))
     this.#timer = setInterval(() => this.#tick(), TICK_MS)
-    options.broker.on('partitionFailed', this.#failed)
+    const { brokerId, image, store } = options
+    this.#steppingDown = new SteppingDown({ brokerId, image, store, report: error => this.#report(error) })
+    options.broker.on('partitionFailed', this.#steppingDown.stopped)
+    options.ingest.onRefusal = this.#steppingDown.refused
     options.broker.logEndListeners.add(this.#broughtUp)
     options.image.onChange(({ brokers, partitions }) => {
       if (brokers) for (const replica of this.#replicas.values()) this.#look(replica)
@@ -165,25 +162,13 @@ export class ReplicaManager {
   async close(): Promise<void> {
     this.#isClosed = true
     clearInterval(this.#timer)
-    this.#options.broker.off('partitionFailed', this.#failed)
+    this.#options.broker.off('partitionFailed', this.#steppingDown.stopped)
+    this.#options.ingest.onRefusal = undefined
     this.#options.broker.logEndListeners.delete(this.#broughtUp)
     await Promise.all([...this.#replicas.values()].map(({ work }) => work)) // which begin nothing more
     await Promise.all([...this.#fetchers.values()].map(({ fetcher }) => fetcher.close()))
     await Promise.all([...this.#replicas.values()].map(replica => this.#release(replica)))
     await this.#isrWriter.close()
-  }
-
-  /** A leader whose log has stopped lets another lead, if there is one in sync. */
-  readonly #failed = ({ topic, partition }: PartitionLocation): void => {
-    const { image, brokerId, store } = this.#options
-    const topicId = image.topics.get(topic)?.topicId
-    const state = topicId === undefined ? undefined : image.partition(topicId, partition)
-    if (state === undefined || state.leader !== brokerId || state.isr.length < 2) return
-    const key = partitionKey(state.topicId, partition)
-    const isr = state.isr.filter(id => id !== brokerId)
-    const value = partitionValue({ ...state, isr, leader: NO_LEADER, leaderEpoch: state.leaderEpoch + 1 })
-    // Refused: it is not the leader any more, or something else has changed, and the next failure asks again.
-    store.commit([{ key, version: state.version }], [{ key, value }]).catch(error => this.#report(error))
   }
 
   /** A log was recovered, or cut: whoever led it leads anew, and whoever follows goes on behind the last record that is left. */
