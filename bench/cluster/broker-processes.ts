@@ -13,6 +13,11 @@ import { Admin } from '@platformatic/kafka'
 const MAIN = join(import.meta.dirname, '../../client/cli/main.ts')
 const START_MS = 60_000
 
+export interface Address {
+  readonly host: string
+  readonly port: number
+}
+
 export interface BrokerProcessesOptions {
   readonly brokers?: number
   /** Where their directories are made; default a temporary one. Removed with the cluster. */
@@ -21,6 +26,10 @@ export interface BrokerProcessesOptions {
   readonly store?: string
   /** Where a broker runs, if not on a free port of the loopback address: its host, and what stands in front of its command. */
   readonly place?: (id: number) => { readonly host: string; readonly prefix: readonly string[] }
+  /** What stands in front of a broker: others, and clients, are told that it is there. */
+  readonly front?: (id: number, address: Address) => Promise<Address>
+  /** Asked at each start, and afterwards: a broker's directory; undefined: in that of the cluster. */
+  readonly dataOf?: (id: number) => string | undefined
   /** Of a broker's first start, beside the environment of this process. */
   readonly environment?: (id: number) => Record<string, string>
   readonly leaseMs?: number
@@ -37,10 +46,14 @@ export interface PartitionState {
 export class BrokerProcesses {
   readonly directory: string
   readonly store: string
-  readonly #options: Required<Omit<BrokerProcessesOptions, 'brokers' | 'directory' | 'store' | 'place' | 'environment'>>
+  readonly #options: Required<Pick<BrokerProcessesOptions, 'leaseMs' | 'replicaLagMs'>>
   readonly #environment: NonNullable<BrokerProcessesOptions['environment']>
   readonly #place: NonNullable<BrokerProcessesOptions['place']>
-  readonly #ports = new Map<number, number>()
+  readonly #front: BrokerProcessesOptions['front']
+  readonly #dataOf: (id: number) => string
+  readonly #listens = new Map<number, Address>()
+  /** Where they are reached. */
+  readonly #reached = new Map<number, Address>()
   readonly #processes = new Map<number, ChildProcess>()
   readonly output: string[] = []
 
@@ -49,6 +62,9 @@ export class BrokerProcesses {
     this.store = options.store ?? `lmdb:${join(directory, 'metadata')}`
     this.#environment = options.environment ?? (() => ({}))
     this.#place = options.place ?? (() => ({ host: '127.0.0.1', prefix: [] }))
+    this.#front = options.front
+    const usual = (id: number): string => join(directory, `broker-${id}`)
+    this.#dataOf = id => options.dataOf?.(id) ?? usual(id)
     this.#options = { leaseMs: options.leaseMs ?? 2_000, replicaLagMs: options.replicaLagMs ?? 10_000 }
   }
 
@@ -61,32 +77,37 @@ export class BrokerProcesses {
   /** Starts the first brokers. */
   protected async begin(brokers: number): Promise<void> {
     const ids = Array.from({ length: brokers }, (_, index) => index + 1)
-    for (const id of ids) this.#ports.set(id, await freePort())
+    for (const id of ids) {
+      const address = { host: this.#place(id).host, port: await freePort() }
+      this.#listens.set(id, address)
+      this.#reached.set(id, (await this.#front?.(id, address)) ?? address)
+    }
     await Promise.all(ids.map(id => this.startBroker(id, this.#environment(id))))
   }
 
   get brokerIds(): number[] {
-    return [...this.#ports.keys()]
+    return [...this.#listens.keys()]
   }
 
   get bootstrap(): string[] {
     return this.addresses.map(({ host, port }) => `${host}:${port}`)
   }
 
-  get addresses(): { readonly brokerId: number; readonly host: string; readonly port: number }[] {
-    return [...this.#ports].map(([id, port]) => ({ brokerId: id, host: this.#place(id).host, port }))
+  get addresses(): (Address & { readonly brokerId: number })[] {
+    return [...this.#reached].map(([brokerId, address]) => ({ brokerId, ...address }))
   }
 
   dataOf(id: number): string {
-    return join(this.directory, `broker-${id}`)
+    return this.#dataOf(id)
   }
 
   /** Resolves when the broker serves and is registered. */
   async startBroker(id: number, environment: Record<string, string> = {}): Promise<void> {
     const { leaseMs, replicaLagMs } = this.#options
     const options = ['--lease', String(leaseMs), '--replica-lag', String(replicaLagMs), '--writers', '1', '--json']
-    const { host, prefix } = this.#place(id)
-    const place = ['--cluster', this.store, '--id', String(id), '--listen', `${host}:${this.#ports.get(id)}`]
+    const { prefix } = this.#place(id)
+    const addresses = ['--listen', wordOf(this.#listens.get(id)), '--advertise', wordOf(this.#reached.get(id))]
+    const place = ['--cluster', this.store, '--id', String(id), ...addresses]
     const args = [MAIN, '--dir', this.dataOf(id), 'serve', ...place, ...options]
     const env = { ...process.env, ...environment }
     const [file, ...words] = [...prefix, process.execPath, ...args] as [string, ...string[]]
@@ -185,6 +206,8 @@ export class BrokerProcesses {
     rmSync(this.directory, { recursive: true, force: true })
   }
 }
+
+const wordOf = (address: Address | undefined): string => `${address?.host}:${address?.port}`
 
 /** A port of the loopback address that is free just now. */
 export async function freePort(): Promise<number> {

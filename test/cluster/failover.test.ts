@@ -6,7 +6,8 @@ import { machineKey, NO_LEADER, readPartition } from '../../engine/cluster/clust
 import { openMetadata } from '../../engine/cluster/open-metadata.ts'
 import { etcdBinary } from '../engine/cluster/etcd.ts'
 import { TestCluster } from './support/cluster.ts'
-import { checkHistory, Workload } from './support/history.ts'
+import { Workload } from './support/history.ts'
+import { endSchedule } from './support/schedule.ts'
 
 const isAll = process.env['MILLRACE_FAULTS'] === 'all'
 const PARTITIONS = 3
@@ -28,14 +29,6 @@ const begin = async (store: 'lmdb' | 'etcd'): Promise<{ cluster: TestCluster; wo
   return { cluster, workload }
 }
 
-/** Everything is in sync; then the logs are held against what was acknowledged. */
-const end = async (running: TestCluster, workload: Workload): Promise<void> => {
-  await workload.stop()
-  await running.healthy('t')
-  await running.stopBrokers()
-  await checkHistory(running, 't', workload)
-}
-
 const leaderOf = async (running: TestCluster, partition: number): Promise<number> =>
   (await running.partitions('t'))[partition]?.leader ?? -1
 
@@ -54,7 +47,7 @@ describe.for(STORES)('a cluster over %s', store => {
       await workload.more(200)
     }
     expect(workload.longestGapMs).toBeLessThan(15_000)
-    await end(running, workload)
+    await endSchedule(running, workload)
   }, 180_000)
 
   test.runIf(isAll || store === 'lmdb')(
@@ -68,7 +61,7 @@ describe.for(STORES)('a cluster over %s', store => {
       await running.healthy('t')
       await workload.more(300)
       expect(await leaderOf(running, 0)).not.toBe(leader)
-      await end(running, workload)
+      await endSchedule(running, workload)
     },
     180_000,
   )
@@ -85,7 +78,7 @@ describe.for(STORES)('a cluster over %s', store => {
       expect(after.every((one, index) => one.leaderEpoch <= (epochs[index] as number) + 1)).toBe(true)
       await workload.more(200)
       await running.startBroker(leader)
-      await end(running, workload)
+      await endSchedule(running, workload)
     },
     180_000,
   )
@@ -100,7 +93,7 @@ test.runIf(isAll)(
     rmSync(running.dataOf(leader), { recursive: true })
     await running.startBroker(leader) // after its lease has ended
     await workload.more(200)
-    await end(running, workload)
+    await endSchedule(running, workload)
   },
   180_000,
 )
@@ -122,7 +115,7 @@ test('a broker of another boot of its machine, not closed in order, leads nothin
   for (const id of others) await running.startBroker(id)
   await running.healthy('t')
   await workload.more(200)
-  await end(running, workload)
+  await endSchedule(running, workload)
 }, 180_000)
 
 test('a leader whose log has stopped lets another lead', async () => {
@@ -145,7 +138,7 @@ test('a leader whose log has stopped lets another lead', async () => {
   expect(after?.isr).toEqual([2, 3])
   await running.signal(1, 'SIGTERM')
   await running.startBroker(1)
-  await end(running, workload)
+  await endSchedule(running, workload)
 }, 180_000)
 
 test('with too few in sync nothing is acknowledged, and everything goes on once they are back', async () => {
@@ -159,5 +152,5 @@ test('with too few in sync nothing is acknowledged, and everything goes on once 
   expect(workload.acknowledged.length).toBe(before)
   for (const id of others) await running.startBroker(id)
   await workload.more(200)
-  await end(running, workload)
+  await endSchedule(running, workload)
 }, 180_000)

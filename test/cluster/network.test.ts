@@ -6,8 +6,9 @@ import { fetch } from '../../engine/kafka/messages/fetch.ts'
 import { PeerConnection } from '../../engine/kafka/peer-connection.ts'
 import { etcdBinary } from '../engine/cluster/etcd.ts'
 import { ETCD_HOST, TestCluster } from './support/cluster.ts'
-import { checkHistory, Workload } from './support/history.ts'
+import { Workload } from './support/history.ts'
 import { Network, whyNoNetwork } from './support/network.ts'
+import { endSchedule } from './support/schedule.ts'
 
 const reason = etcdBinary === undefined ? 'there is no etcd' : whyNoNetwork()
 if (reason !== undefined) console.log(`skipped: a cluster on hosts of its own: ${reason}`)
@@ -66,10 +67,7 @@ async function end({ cluster: running, network: links, workload }: Running): Pro
   links.heal()
   await running.healthy('t')
   await workload.more(100)
-  await workload.stop()
-  await running.healthy('t')
-  await running.stopBrokers()
-  await checkHistory(running, 't', workload)
+  await endSchedule(running, workload)
 }
 
 describe.skipIf(reason !== undefined)('a cluster whose links are cut', () => {

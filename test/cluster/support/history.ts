@@ -52,6 +52,19 @@ export class Workload {
     }
   }
 
+  /** Resolves when so many more were acknowledged in each partition. */
+  async moreOfEach(count: number, timeoutMs = 60_000): Promise<void> {
+    const from = this.acknowledged.length
+    const deadline = performance.now() + timeoutMs
+    for (;;) {
+      const counts = Array.from({ length: this.#partitions }, () => 0)
+      for (const { partition } of this.acknowledged.slice(from)) counts[partition] = (counts[partition] as number) + 1
+      if (counts.every(one => one >= count)) return
+      if (performance.now() > deadline) throw new Error(`${counts.join(', ')} were acknowledged, of ${count} each`)
+      await sleep(20)
+    }
+  }
+
   /** Sends nothing more, and resolves when everything that was acknowledged was read. */
   async stop(): Promise<void> {
     this.#isStopping = true
@@ -102,7 +115,7 @@ export class Workload {
 }
 
 /** What a broker's directory has of a topic, by partition: values by offset. */
-async function logsOf(directory: string, topic: string): Promise<Map<number, Map<number, string>>> {
+export async function logsOf(directory: string, topic: string): Promise<Map<number, Map<number, string>>> {
   const engine = await Millrace.open(directory, { readOnly: true })
   try {
     const found = new Map<number, Map<number, string>>()

@@ -1,6 +1,6 @@
 /**
  * A network of namespaces: each host is one, joined by a link of its own to a router that is one too, and so is the test itself. Packets from one host to another can
- * be dropped at the router, one way or both. Needs root, `ip` and `nft`; everything has the process id in its name and goes with `close`.
+ * be dropped at the router, all or some of them, one way or both. Needs root, `ip` and `nft`; everything has the process id in its name and goes with `close`.
  *
  *     host 1 ── 10.213.1.0/30 ──┐
  *     host 2 ── 10.213.2.0/30 ──┼── router (forwards, drops) ── 10.213.250.0/30 ── test
@@ -66,13 +66,28 @@ export class Network {
 
   /** Drops what goes from one host to another. */
   cutOneWay(from: number, to: number): void {
-    const rule = `add rule ip cuts forward ip saddr ${this.addressOf(from)} ip daddr ${this.addressOf(to)} drop`
-    this.#in(this.#router, 'nft', rule)
+    this.#drop(from, to, '')
+  }
+
+  /** Drops some of what goes from one host to another, by chance. */
+  loseOneWay(from: number, to: number, percent: number): void {
+    this.#drop(from, to, `numgen random mod 100 < ${percent}`)
+  }
+
+  lose(one: number, other: number, percent: number): void {
+    this.loseOneWay(one, other, percent)
+    this.loseOneWay(other, one, percent)
   }
 
   cut(one: number, other: number): void {
     this.cutOneWay(one, other)
     this.cutOneWay(other, one)
+  }
+
+  /** Packets that were dropped since the links were healed. */
+  get dropped(): number {
+    const rules = run('ip', 'netns', 'exec', this.#router, 'nft', 'list', 'chain', 'ip', 'cuts', 'forward')
+    return [...rules.matchAll(/counter packets (\d+)/g)].reduce((sum, [, packets]) => sum + Number(packets), 0)
   }
 
   /** Nothing is dropped any more. */
@@ -83,6 +98,11 @@ export class Network {
   close(): void {
     for (const host of this.#hosts) run('ip', 'netns', 'delete', this.nameOf(host))
     run('ip', 'netns', 'delete', this.#router) // and with it the test's link and route
+  }
+
+  #drop(from: number, to: number, condition: string): void {
+    const packets = `ip saddr ${this.addressOf(from)} ip daddr ${this.addressOf(to)}`
+    this.#in(this.#router, 'nft', `add rule ip cuts forward ${packets} ${condition} counter drop`)
   }
 
   #in(name: string, ...command: string[]): void {
