@@ -1,6 +1,7 @@
 /** Brokers on hosts of their own whose links are cut, one way or both. The rest of the schedules runs with MILLRACE_FAULTS=all. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
+import type { PartitionState } from '../../bench/cluster/broker-processes.ts'
 import { readResponse, writeRequest } from '../../engine/kafka/codec/frames.ts'
 import { fetch } from '../../engine/kafka/messages/fetch.ts'
 import { PeerConnection } from '../../engine/kafka/peer-connection.ts'
@@ -98,6 +99,19 @@ describe.skipIf(reason !== undefined)('a cluster whose links are cut', () => {
       const running = await begin()
       for (const follower of running.followers) running.network.cut(running.leader, follower)
       await sleep(8_000)
+      await end(running)
+    },
+    180_000,
+  )
+
+  test.runIf(isAll)(
+    'a leader that clients reach and nobody else shows nothing that is gone afterwards',
+    async () => {
+      const running = await begin()
+      for (const host of [ETCD_HOST, ...running.followers]) running.network.cut(running.leader, host)
+      const isLed = ({ leader }: PartitionState): boolean => leader > 0 && leader !== running.leader
+      await running.cluster.until('t', all => all.every(isLed), 40_000)
+      await running.workload.more(200)
       await end(running)
     },
     180_000,

@@ -10,6 +10,8 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Producer, stringSerializers } from '@platformatic/kafka'
 import { Millrace } from '../../../client/millrace.ts'
+import { BATCH, baseOffsetOf, batchBytes, lastOffsetOf, leaderEpochOf } from '../../../engine/format/batch-layout.ts'
+import { Region } from '../../../engine/format/region.ts'
 import type { TestCluster } from './cluster.ts'
 import { Reader } from './reader.ts'
 
@@ -133,59 +135,61 @@ export async function logsOf(directory: string, topic: string): Promise<Map<numb
   }
 }
 
-/** Of all batches of a partition, one segment behind the other. */
-function hashOf(folder: string): string {
+/** A partition's log as it lies there. */
+interface Survey {
+  /** Of all batches, one segment behind the other. */
+  readonly hash: string
+  /** Leader epoch under which each offset was appended. */
+  readonly epochs: ReadonlyMap<number, number>
+}
+
+function survey(folder: string): Survey {
   const hash = createHash('sha256')
+  const epochs = new Map<number, number>()
   const segments = readdirSync(folder).filter(name => name.endsWith('.log'))
-  for (const name of segments.sort()) hash.update(batchesOf(readFileSync(join(folder, name))))
-  return hash.digest('hex')
-}
-
-function demandAcknowledged(
-  who: string,
-  logs: ReadonlyMap<number, ReadonlyMap<number, string>>,
-  acknowledged: readonly Acknowledged[],
-): void {
-  for (const { value, partition, offset } of acknowledged) {
-    const found = logs.get(partition)?.get(offset)
-    if (found !== value) throw new Error(`${who} has ${found} at ${partition}/${offset}, acknowledged was ${value}`)
+  for (const name of segments.sort()) {
+    const { bytes, view } = Region.of(readFileSync(join(folder, name)))
+    let at = 0
+    // Behind the last batch there is room.
+    while (at + BATCH.headerBytes <= bytes.length && batchBytes(view, at) > BATCH.headerBytes) {
+      for (let offset = baseOffsetOf(view, at); offset <= lastOffsetOf(view, at); offset++)
+        epochs.set(offset, leaderEpochOf(view, at))
+      at += batchBytes(view, at)
+    }
+    hash.update(bytes.subarray(0, at))
   }
-}
-
-/** Without the room behind the last batch. */
-function batchesOf(bytes: Buffer): Buffer {
-  let at = 0
-  while (at + 61 <= bytes.length && bytes.readInt32BE(at + 8) > 0) at += 12 + bytes.readInt32BE(at + 8)
-  return bytes.subarray(0, at)
+  return { hash: hash.digest('hex'), epochs }
 }
 
 /** Reads all replicas of a stopped cluster and holds them against what was acknowledged, and what was read. */
 export async function checkHistory(cluster: TestCluster, topic: string, workload: Workload): Promise<void> {
-  const replicas = new Map<number, Map<number, Map<number, string>>>()
-  for (const id of cluster.brokerIds) replicas.set(id, await logsOf(cluster.dataOf(id), topic))
-  const { read, contradictions } = workload.reader
-  deepEqual(contradictions, [])
-  demandAcknowledged('the consumer', read, workload.acknowledged)
-  for (const [id, logs] of replicas) {
-    demandAcknowledged(`broker ${id}`, logs, workload.acknowledged)
-    for (const [partition, values] of read) {
-      for (const [offset, value] of values) {
-        const found = logs.get(partition)?.get(offset)
-        if (found !== value) throw new Error(`broker ${id} has ${found} at ${partition}/${offset}, read was ${value}`)
-      }
+  const { acknowledged, reader } = workload
+  deepEqual(reader.contradictions, [])
+  for (const { value, partition, offset } of acknowledged) {
+    const found = reader.read.get(partition)?.get(offset)?.value
+    if (found !== value) throw new Error(`${found} was read at ${partition}/${offset}, acknowledged was ${value}`)
+  }
+  const hashes = new Map<number, Set<string>>()
+  for (const id of cluster.brokerIds) {
+    const logs = await logsOf(cluster.dataOf(id), topic)
+    for (const { value, partition, offset } of acknowledged) {
+      const found = logs.get(partition)?.get(offset)
+      if (found !== value)
+        throw new Error(`broker ${id} has ${found} at ${partition}/${offset}, acknowledged was ${value}`)
     }
-    for (const values of logs.values()) {
+    for (const [partition, values] of logs) {
       const numbers = [...values.values()].map(value => Number(value.split(' ')[1]))
       deepEqual(
         numbers,
         numbers.toSorted((a, b) => a - b),
       ) // in the order in which they were sent, none twice
       equal(new Set(numbers).size, numbers.length)
+      const { hash, epochs } = survey(join(cluster.dataOf(id), `${topic}-${partition}`))
+      hashes.set(partition, (hashes.get(partition) ?? new Set()).add(hash))
+      for (const [offset, read] of reader.read.get(partition) ?? [])
+        deepEqual({ value: values.get(offset), leaderEpoch: epochs.get(offset) }, read, `${id} ${partition}/${offset}`)
     }
   }
-  const partitions = [...(replicas.values().next().value as Map<number, unknown>).keys()]
-  for (const partition of partitions) {
-    const hashes = cluster.brokerIds.map(id => hashOf(join(cluster.dataOf(id), `${topic}-${partition}`)))
-    equal(new Set(hashes).size, 1, `replicas of ${topic}/${partition} are not the same bytes`)
-  }
+  for (const [partition, different] of hashes)
+    equal(different.size, 1, `replicas of ${topic}/${partition} are not the same bytes`)
 }

@@ -3,9 +3,8 @@
  * well. What it has read stays what it is, whatever happens afterwards: `checkHistory` holds it against every replica.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { lastOffsetOf } from '../../../engine/format/batch-layout.ts'
+import { batchBytes, lastOffsetOf, leaderEpochOf } from '../../../engine/format/batch-layout.ts'
 import { RecordCursor } from '../../../engine/format/record.ts'
-import { batchBytes } from '../../../engine/format/record-batch.ts'
 import { Region } from '../../../engine/format/region.ts'
 import { readResponse, writeRequest } from '../../../engine/kafka/codec/frames.ts'
 import { fetch } from '../../../engine/kafka/messages/fetch.ts'
@@ -20,13 +19,22 @@ const PAUSE_MS = 20
 /** A partition that a broker does not lead is asked for again then. */
 const REFUSED_MS = 100
 
+/**
+ * A record that was shown under a leader epoch stays under it. A producer that was not told sends the same again, and it may come to the same offset: the epoch
+ * tells the two apart.
+ */
+export interface ReadRecord {
+  readonly value: string
+  readonly leaderEpoch: number
+}
+
 export class Reader {
-  /** Values by partition and offset. */
-  readonly read: ReadonlyMap<number, ReadonlyMap<number, string>>
+  /** By partition and offset. */
+  readonly read: ReadonlyMap<number, ReadonlyMap<number, ReadRecord>>
   /** Offsets that were read twice, as two different records. */
   readonly contradictions: string[] = []
   readonly #topic: string
-  readonly #values: Map<number, Map<number, string>>
+  readonly #read: Map<number, Map<number, ReadRecord>>
   /** Offset that is read next, by partition. */
   readonly #next: number[]
   readonly #cursor = new RecordCursor()
@@ -36,8 +44,8 @@ export class Reader {
   constructor(addresses: readonly PeerAddress[], topic: string, partitions: number) {
     this.#topic = topic
     this.#next = Array.from({ length: partitions }, () => 0)
-    this.#values = new Map(this.#next.map((_, partition) => [partition, new Map()]))
-    this.read = this.#values
+    this.#read = new Map(this.#next.map((_, partition) => [partition, new Map()]))
+    this.read = this.#read
     this.#running = Promise.all(addresses.map(address => this.#readFrom(address)))
   }
 
@@ -100,17 +108,21 @@ export class Reader {
     }
   }
 
-  #take(partition: number, records: Uint8Array): void {
-    const region = Region.of(records)
-    const values = this.#values.get(partition) as Map<number, string>
+  #take(partition: number, bytes: Uint8Array): void {
+    const region = Region.of(bytes)
+    const records = this.#read.get(partition) as Map<number, ReadRecord>
     for (let at = 0; at < region.length; at += batchBytes(region.view, at)) {
+      const leaderEpoch = leaderEpochOf(region.view, at)
       this.#cursor.reset(region, at)
       while (this.#cursor.next()) {
         const { offset } = this.#cursor
-        const value = Buffer.from(this.#cursor.value() ?? []).toString()
-        const known = values.get(offset) ?? value
-        if (known !== value) this.contradictions.push(`${partition}/${offset} was ${known}, and is ${value}`)
-        values.set(offset, known)
+        const read = { value: Buffer.from(this.#cursor.value() ?? []).toString(), leaderEpoch }
+        const known = records.get(offset) ?? read
+        if (known.value !== read.value || known.leaderEpoch !== leaderEpoch)
+          this.contradictions.push(
+            `${partition}/${offset} was ${JSON.stringify(known)}, and is ${JSON.stringify(read)}`,
+          )
+        records.set(offset, known)
       }
       const next = lastOffsetOf(region.view, at) + 1
       this.#next[partition] = Math.max(this.#next[partition] as number, next)
