@@ -1,13 +1,15 @@
 /**
  * `npm run soak:cluster -- --minutes 10 --seed 1 --store etcd`: brokers that are killed, frozen, stopped in order and started again by a seeded schedule while
  * producers write, for as long as one wants. At the end every replica is held against what was acknowledged, and what was
- * read.
+ * read. With `--slow` what brokers and clients say to each other goes through proxies, which hold it back for some time in some rounds.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
+import type { BrokerProcessesOptions } from '../../bench/cluster/broker-processes.ts'
 import { Random } from '../../engine/base/random.ts'
 import { TestCluster } from './support/cluster.ts'
 import { checkHistory, Workload } from './support/history.ts'
+import { SlowLink } from './support/slow-link.ts'
 
 const PARTITIONS = 6
 const TOPIC = 't'
@@ -17,6 +19,7 @@ const { values } = parseArgs({
     minutes: { type: 'string', default: '5' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
     store: { type: 'string', default: 'lmdb' },
+    slow: { type: 'boolean', default: false },
   },
 })
 const random = new Random(Number(values.seed))
@@ -24,7 +27,13 @@ const store = values.store === 'etcd' ? 'etcd' : 'lmdb'
 
 const ACTIONS = ['kill', 'kill leader', 'kill two', 'freeze', 'stop', 'rest'] as const
 
-const cluster = await TestCluster.start({ store, replicaLagMs: 3_000 })
+const links: SlowLink[] = []
+const front: BrokerProcessesOptions['front'] = async (id, address) => {
+  const link = await SlowLink.open(address, new Random(random.seed + id))
+  links.push(link)
+  return link.address
+}
+const cluster = await TestCluster.start({ store, replicaLagMs: 3_000, ...(values.slow ? { front } : {}) })
 const say = (text: string): void => console.log(`${(performance.now() / 1000).toFixed(1).padStart(6)} s  ${text}`)
 
 async function leader(): Promise<number> {
@@ -65,11 +74,13 @@ try {
   await workload.more(100)
   const until = performance.now() + Number(values.minutes) * 60_000
   for (let round = 1; performance.now() < until; round++) {
+    for (const link of links) link.delayMs = [0, random.chance(0.5) ? random.between(1, 150) : 0]
     await act(random.pick(ACTIONS))
     await workload.more(50, 90_000) // service resumes
     if (round % 10 === 0)
       say(`${workload.acknowledged.length} acknowledged, longest wait ${(workload.longestGapMs / 1000).toFixed(1)} s`)
   }
+  for (const link of links) link.delayMs = [0, 0]
   await workload.stop()
   await cluster.until(TOPIC, all => all.every(({ isr }) => isr.length === 3), 90_000)
   await cluster.stopBrokers()
@@ -84,4 +95,5 @@ try {
   throw error
 } finally {
   await cluster.close()
+  for (const link of links) link.close()
 }
