@@ -15,7 +15,7 @@ const MAX_WAIT_MS = 250
 const ANSWER_MS = 2_000
 const PARTITION_MAX_BYTES = 1 << 20
 /** Between two fetches from one broker: what comes meanwhile comes together. */
-const PAUSE_MS = 20
+const PAUSE_MS = 50
 /** A partition that a broker does not lead is asked for again then. */
 const REFUSED_MS = 100
 
