@@ -63,6 +63,7 @@ const ELSEWHERE: readonly Failpoint[] = [
   'share-before-put',
   'share-after-put',
   'dead-letter-after-append',
+  'replicate-before-send', // test/client/replicator.test.ts
 ]
 
 const LATEST_MS = 15_000
