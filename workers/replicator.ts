@@ -21,7 +21,7 @@ import { SLOT } from '../engine/memory/control-block.ts'
 import { EngineMemory } from '../engine/memory/engine-memory.ts'
 
 const CALL_TIMEOUT_MS = 30_000
-/** Small enough to be in the processor's cache still when the writer comes to it. */
+/** Large enough that what a turn costs does not matter, and small enough to be in the processor's cache still when the writer comes to it. */
 const PIECE_BYTES = 256 * KIB
 const ROOM_WAIT_MS = 10_000
 /** How long a wait at the leader's log end goes on before a stream looks whether it is still wanted. */
@@ -108,7 +108,7 @@ class Stream {
   readonly #invalid: Int32Array
   /** Sent, and not answered yet. */
   readonly #underWay = new Set<Promise<unknown>>()
-  readonly #stopped = Promise.withResolvers<void>()
+  #wake: (() => void) | undefined
   #isStopped = false
   #failure: unknown
   #position: number
@@ -134,7 +134,15 @@ class Stream {
 
   stop(): void {
     this.#isStopped = true
-    this.#stopped.resolve()
+    this.#wake?.()
+  }
+
+  /** Or until it is stopped. */
+  async #pause(wait: Promise<unknown>): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#wake = resolve
+    await Promise.race([promise, wait])
+    this.#wake = undefined
   }
 
   get #isOver(): boolean {
@@ -162,10 +170,15 @@ class Stream {
       const found = this.#reader.fetch(this.#position, PIECE_BYTES, hint, this.#reader.logEndOffset)
       if (found === undefined) {
         if (this.#source.closed) throw new MillraceError('CLOSED', { object: 'leader' })
-        await Promise.race([this.#stopped.promise, this.#source.waitForReaders(slot, hasMore, WAIT_MS)])
+        await this.#pause(this.#source.waitForReaders(slot, hasMore, WAIT_MS))
         continue
       }
       const { region, from, to, nextOffset } = found
+      if (to - from < PIECE_BYTES / 2 && this.#underWay.size > 0) {
+        // While something is on its way more may come: the busier the leader, the larger the pieces.
+        await this.#pause(Promise.race(this.#underWay))
+        if (control.get(slot, SLOT.logEndOffset) > nextOffset) continue
+      }
       if (to > from) {
         const placed = await this.#ingest.placeWithin(
           [replicaPrefix(this.#position), region.bytes.subarray(from, to)],

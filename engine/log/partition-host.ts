@@ -217,6 +217,8 @@ export class PartitionHost {
     } catch (error) {
       freeSlabs(producer, firstSlab, slabCount, flags)
       return this.#refuse(producer, id, error)
+    } finally {
+      this.log.replicated()
     }
     freeSlabs(producer, firstSlab, slabCount, flags)
     complete(producer, id, 0, this.log.logEndOffset)

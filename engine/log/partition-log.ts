@@ -167,7 +167,7 @@ export class PartitionLog {
     else this.#noteTimestamp(segment, timestamp)
     if (hasProducer(view, at)) this.producers.appended(view, at, segment.lastAppendMs)
     failpoint('append-before-publish')
-    this.#publishAppend(segment)
+    this.#publishAppend(segment, isReplica)
     if (this.#flushDue()) this.flush()
     return 'appended'
   }
@@ -225,11 +225,17 @@ export class PartitionLog {
     table.set(segment.entry, SEGMENT.maxTimestamp, timestamp)
   }
 
-  #publishAppend(segment: ActiveSegment): void {
+  /** What was appended of a leader's batches is there, and is told of once for all of them. */
+  replicated(): void {
+    this.#watermark.appended(this)
+  }
+
+  #publishAppend(segment: ActiveSegment, isReplica: boolean): void {
     const { control, table, services } = this.#shared
     table.set(segment.entry, SEGMENT.sizeBytes, segment.sizeBytes)
     control.set(this.slot, SLOT.logEndOffset, this.logEndOffset)
-    if (this.config.durable || !this.#watermark.advance(this)) this.#watermark.appended(this)
+    const isShown = !this.config.durable && this.#watermark.advance(this)
+    if (!isShown && !isReplica) this.#watermark.appended(this)
     services.dirty(this.slot)
   }
 

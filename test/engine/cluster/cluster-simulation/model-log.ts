@@ -118,6 +118,10 @@ export class ModelLog {
     return true
   }
 
+  replicated(): void {
+    this.#watermark.appended(this)
+  }
+
   append({ bytes, view }: Region, at: number, length: number, isReplica = false): 'appended' {
     if (isReplica) this.#continueAs(view, at)
     const batch = new Uint8Array(length)
