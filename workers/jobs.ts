@@ -8,7 +8,7 @@ import { fileError, toErrorData } from '../engine/base/errors.ts'
 import { failpoint } from '../engine/base/failpoints.ts'
 import { segmentFileName } from '../engine/format/file-names.ts'
 import { type CompactionRequest, compactPartition } from '../engine/log/compaction.ts'
-import { writeEpochCheckpoint, writeFirstEpoch } from '../engine/log/epoch-checkpoint-file.ts'
+import { writeEpochCheckpoint, writeEpochCheckpoints, writeFirstEpoch } from '../engine/log/epoch-checkpoint-file.ts'
 import { inspectForeignLog } from '../engine/log/foreign-log.ts'
 import type { JobRequest, JobResult, RecoverItem, RepairItem } from '../engine/log/jobs.ts'
 import { withEpoch } from '../engine/log/leader-epochs.ts'
@@ -126,6 +126,8 @@ export default function runJob(job: JobRequest): JobResult[JobRequest['kind']] {
       return inspect(job.directories)
     case 'sync-folders':
       return syncFolders(job.paths) as undefined
+    case 'write-epochs':
+      return writeEpochCheckpoints(job.files) as undefined
     case 'compact':
       return compact(job.request)
     case 'sweep':

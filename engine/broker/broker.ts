@@ -78,7 +78,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
       serviceCrashed: (service, error) => this.#serviceCrashed(service, error),
     })
     this.producers = new Producers(this.#threads)
-    this.replicas = new Replicas(this.memory, this.#threads)
+    this.replicas = new Replicas(this.memory, this.#threads, work => this.#administer(work))
     this.#partitions = new Partitions(directory, options.replicas, this.memory, this.#threads, {
       recovered: (partition, reports, logEndOffset) => this.#recovered(partition, reports, logEndOffset),
       failed: (partition, error) => {
@@ -448,7 +448,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
     this.#background.stopTimers()
     this.#partitions.stop()
     this.#compactor.stop()
-    this.replicas.settle()
+    await this.replicas.settle()
     await this.#background.settle()
     try {
       await this.#settle()

@@ -2,30 +2,29 @@
  * Partitions as replicas: the roles that the cluster gives them, and how far their records are agreed on. Whoever decides that is
  * `engine/cluster`; here it is put where the writers see it (control block), and they are told. Used by the broker's thread.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises'
-import { type EpochEntry, writeEpochCheckpoint } from '../log/epoch-checkpoint-file.ts'
+import type { EpochEntry } from '../log/epoch-checkpoint-file.ts'
 import { withEpoch } from '../log/leader-epochs.ts'
 import { type ControlBlock, ROLE, SLOT } from '../memory/control-block.ts'
 import type { EngineMemory } from '../memory/engine-memory.ts'
+import { EpochWriting, type EpochWritingOptions } from './epoch-writing.ts'
 import type { HostedPartition } from './hosted-partition.ts'
 import type { Threads } from './threads.ts'
-
-const WRITE_EPOCHS_MS = 1_000
 
 export class Replicas {
   readonly #control: ControlBlock
   readonly #memory: EngineMemory
   readonly #threads: Threads
-  /** Whose leader epochs are to be written. */
-  readonly #unwritten = new Set<HostedPartition>()
-  #writing: NodeJS.Timeout | undefined
+  readonly #epochs: EpochWriting
   /** Slots to tell of, by writer. */
   #untold = new Map<number, Set<number>>()
 
-  constructor(memory: EngineMemory, threads: Threads) {
+  /** @param apart does work while no operation on topics is under way */
+  constructor(memory: EngineMemory, threads: Threads, apart: EpochWritingOptions['apart'] = work => work()) {
     this.#memory = memory
     this.#control = memory.control
     this.#threads = threads
+    const write: EpochWritingOptions['write'] = files => threads.runJob({ kind: 'write-epochs', files })
+    this.#epochs = new EpochWriting({ control: memory.control, write, apart })
   }
 
   /** Until when this broker may answer as a leader, milliseconds on CLOCK_BOOTTIME. */
@@ -105,43 +104,19 @@ export class Replicas {
     this.#control.set(slot, SLOT.tooFewInSync, isShort ? 1 : 0)
   }
 
-  /**
-   * A leader epoch begins in the log, or is about to. It is written soon, because a broker that fails over begins hundreds at once; after a crash before
-   * that the log itself tells, once it has a record of it.
-   */
+  /** A leader epoch begins in the log, or is about to. */
   noteEpoch(partition: HostedPartition, leaderEpoch: number, startOffset: number): void {
     this.#setEpochs(partition, withEpoch(partition.epochs, leaderEpoch, startOffset))
   }
 
   #setEpochs(partition: HostedPartition, epochs: readonly EpochEntry[]): void {
     partition.epochs = epochs
-    this.#unwritten.add(partition)
-    this.#writing ??= setTimeout(() => void this.#writeSome(), WRITE_EPOCHS_MS).unref()
-  }
-
-  async #writeSome(): Promise<void> {
-    for (const partition of this.#unwritten) {
-      this.#write(partition)
-      await nextTurn()
-    }
-    this.#writing = undefined
-  }
-
-  #write(partition: HostedPartition): void {
-    this.#unwritten.delete(partition)
-    // A topic that is gone may have a successor of the same name, in the same folder.
-    if (this.#control.get(partition.slot, SLOT.slotGeneration) !== partition.slotGeneration) return
-    try {
-      writeEpochCheckpoint(partition.directory, partition.epochs)
-    } catch {
-      // Its folder is gone, or the disk is full: recovery makes it from the log.
-    }
+    this.#epochs.add(partition)
   }
 
   /** Writes what is not written yet, before the engine closes. */
-  settle(): void {
-    clearTimeout(this.#writing)
-    for (const partition of this.#unwritten) this.#write(partition)
+  settle(): Promise<void> {
+    return this.#epochs.settle()
   }
 
   /** One mail to each writer for all of a turn of the event loop. */

@@ -4,6 +4,7 @@
  */
 import type { ErrorData } from '../base/errors.ts'
 import type { CompactionRequest, CompactionResult } from './compaction.ts'
+import type { EpochFile } from './epoch-checkpoint-file.ts'
 import type { ForeignLog } from './foreign-log.ts'
 import type { RecoveryRequest, RecoveryResult, SegmentInfo } from './recovery-types.ts'
 import type { Truncation } from './truncation.ts'
@@ -38,6 +39,8 @@ export type JobRequest =
   /** Looks at folders that something else wrote; the first that cannot be taken in is what is told. */
   | { readonly kind: 'inspect'; readonly directories: readonly string[] }
   | { readonly kind: 'sync-folders'; readonly paths: readonly string[] }
+  /** Those that cannot be written are left as they are. */
+  | { readonly kind: 'write-epochs'; readonly files: readonly EpochFile[] }
   | { readonly kind: 'compact'; readonly request: CompactionRequest }
   /** After compacted segments were swapped in; `refused` are the base offsets of those that were not. */
   | { readonly kind: 'sweep'; readonly directory: string; readonly refused: readonly number[] }
@@ -48,6 +51,7 @@ export interface JobResult {
   'remove-folders': undefined
   inspect: { readonly result: readonly ForeignLog[] } | { readonly error: ErrorData }
   'sync-folders': undefined
+  'write-epochs': undefined
   compact: { readonly result: CompactionResult } | { readonly error: ErrorData }
   sweep: undefined
 }
