@@ -19,6 +19,7 @@ import { segmentFileName } from '../format/file-names.ts'
 import { type ControlBlock, SLOT } from '../memory/control-block.ts'
 import { copyTo, pageCeil, punchHole } from '../memory/libc.ts'
 import { Mapping } from '../memory/mapping.ts'
+import { SEGMENT, type SegmentTable } from '../memory/segment-table.ts'
 import type { FileUser, OpenFiles } from './open-files.ts'
 import type { SegmentInfo } from './recovery-types.ts'
 
@@ -128,6 +129,15 @@ export class ActiveSegment implements FileUser {
       this.fd = -1
       throw fileError(error, { path: this.path })
     }
+  }
+
+  /** The batch that was appended last ends with `offset`, and this is its largest timestamp. */
+  noteTimestamp(timestamp: number, offset: number, table: SegmentTable): void {
+    if (timestamp <= this.maxTimestamp) return
+    this.maxTimestamp = timestamp
+    this.maxTimestampOffset = offset
+    table.set(this.entry, SEGMENT.maxTimestampOffset, offset)
+    table.set(this.entry, SEGMENT.maxTimestamp, timestamp)
   }
 
   /** Says what the broker closes and unmaps when this thread dies. */

@@ -163,8 +163,8 @@ export class PartitionLog {
     this.logEndOffset = baseOffset + lastOffsetDelta + 1
     segment.lastAppendMs = this.#shared.clock.monotonicMs()
     if (segment.firstTimestamp === -1) segment.firstTimestamp = baseTimestampOf(view, at)
-    if (this.config.logAppendTime && !isReplica) this.#noteTimestamp(segment, maxTimestampOf(view, at))
-    else this.#noteTimestamp(segment, timestamp)
+    const stamped = this.config.logAppendTime && !isReplica ? maxTimestampOf(view, at) : timestamp
+    segment.noteTimestamp(stamped, this.logEndOffset - 1, this.#shared.table)
     if (hasProducer(view, at)) this.producers.appended(view, at, segment.lastAppendMs)
     failpoint('append-before-publish')
     this.#publishAppend(segment, isReplica)
@@ -214,15 +214,6 @@ export class PartitionLog {
     failpoint('append-torn-copy')
     segment.copyIn(source.bytes.subarray(at, at + bytes))
     segment.sizeBytes += bytes
-  }
-
-  #noteTimestamp(segment: ActiveSegment, timestamp: number): void {
-    if (timestamp <= segment.maxTimestamp) return
-    segment.maxTimestamp = timestamp
-    segment.maxTimestampOffset = this.logEndOffset - 1
-    const { table } = this.#shared
-    table.set(segment.entry, SEGMENT.maxTimestampOffset, segment.maxTimestampOffset)
-    table.set(segment.entry, SEGMENT.maxTimestamp, timestamp)
   }
 
   /** What was appended of a leader's batches is there, and is told of once for all of them. */
