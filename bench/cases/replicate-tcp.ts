@@ -4,6 +4,7 @@
  * replication within a process is held against: the loopback device, whose bytes are copied in and out for each of three hops, and new pages of files are the
  * value's. Main thread: it sends batches that are encoded already.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type EncodedBatch, encodeBatch } from '../../engine/format/record-batch.ts'
 import { readResponse, writeRequest } from '../../engine/kafka/codec/frames.ts'
 import { produce } from '../../engine/kafka/messages/produce.ts'
@@ -73,7 +74,20 @@ class Leader {
       () => new PeerConnection({ brokerId: leader, host, port: Number(port) }),
     )
     await Promise.all(connections.map(({ opened }) => opened))
-    return new Leader(cluster, topic, connections)
+    const found = new Leader(cluster, topic, connections)
+    await found.#takes(encodeBatch([{ timestamp: 0, value: new Uint8Array(1) }]))
+    return found
+  }
+
+  /** Resolves when it has made the partition, and leads it. */
+  async #takes(batch: EncodedBatch): Promise<void> {
+    const deadline = performance.now() + TIMEOUT_MS
+    for (;;) {
+      const code = await this.#produce(this.#connections[0] as PeerConnection, batch)
+      if (code === 0) return
+      if (performance.now() > deadline) throw new Error(`${this.topic} takes no batch: ${code}`)
+      await sleep(20)
+    }
   }
 
   /** Milliseconds until the last is acknowledged. */
@@ -82,21 +96,24 @@ class Leader {
     const start = performance.now()
     await Promise.all(
       this.#connections.map(async connection => {
-        while (next < count) await this.#produce(connection, batches[next++ % BATCHES] as EncodedBatch)
+        while (next < count) {
+          const code = await this.#produce(connection, batches[next++ % BATCHES] as EncodedBatch)
+          if (code !== 0) throw new Error(`a produced batch was answered with ${code}`)
+        }
       }),
     )
     return performance.now() - start
   }
 
-  async #produce(connection: PeerConnection, { bytes }: EncodedBatch): Promise<void> {
+  /** Code of the error, 0 for none. */
+  async #produce(connection: PeerConnection, { bytes }: EncodedBatch): Promise<number | undefined> {
     const topicData = [{ name: this.topic, partitionData: [{ index: 0, records: bytes }] }]
     const { body } = await connection.ask(
       id => writeRequest(produce, PRODUCE_VERSION, id, 'bench', { acks: ALL, timeoutMs: TIMEOUT_MS, topicData }),
       frame => readResponse(produce, PRODUCE_VERSION, frame),
       TIMEOUT_MS,
     )
-    const code = body.responses[0]?.partitionResponses[0]?.errorCode
-    if (code !== 0) throw new Error(`a produced batch was answered with ${code}`)
+    return body.responses[0]?.partitionResponses[0]?.errorCode
   }
 
   async close(): Promise<void> {
