@@ -102,25 +102,11 @@ export class Controller {
     const orphans = [...image.partitions.values()].filter(({ topicId }) => this.#isOrphan(topicId))
     const transitions = this.#due()
     this.#prefersFirst = false
-    const isDone = await this.#commitAll(transitions)
-    this.#noteOrphans(orphans.map(({ topicId }) => topicId))
-    return isDone
-  }
-
-  /** Those whose leader changes first: somebody waits for them. False when one batch was refused: a partition of it is another by now. */
-  async #commitAll(transitions: readonly Transition[]): Promise<boolean> {
-    const isElection = ({ partition, to }: Transition): boolean => partition.leader !== to.leader
-    const [elections, others] = [transitions.filter(isElection), transitions.filter(one => !isElection(one))]
-    const inOrder = [...elections, ...others]
-    let reached = 0
-    let isDone = true
-    for (let from = 0; from < inOrder.length && !this.#isClosed; from += BATCH) {
-      const version = await this.#commit(inOrder.slice(from, from + BATCH))
-      if (version === undefined) isDone = false
-      else reached = version
+    for (let from = 0; from < transitions.length && !this.#isClosed; from += BATCH) {
+      if (!(await this.#commit(transitions.slice(from, from + BATCH)))) return false
     }
-    await this.#options.image.reach(reached) // or the next look would find the same to do
-    return isDone
+    this.#noteOrphans(orphans.map(({ topicId }) => topicId))
+    return true
   }
 
   #due(): Transition[] {
@@ -133,21 +119,21 @@ export class Controller {
     })
   }
 
-  /** @returns version of the change; undefined when it was refused */
-  async #commit(transitions: readonly Transition[]): Promise<number | undefined> {
+  async #commit(transitions: readonly Transition[]): Promise<boolean> {
     const { image, store, report } = this.#options
     const keys = transitions.map(({ partition: { topicId, partition } }) => partitionKey(topicId, partition))
     const checks = transitions.map(({ partition: { version } }, index) => ({ key: keys[index] as string, version }))
     const writes = transitions.map(({ to }, index) => ({ key: keys[index] as string, value: partitionValue(to) }))
     const mine = { key: KEY.controller, version: image.controllerVersion }
     const outcome = await store.commit([mine, ...checks], writes)
-    if (outcome.kind !== 'done') return undefined
+    if (outcome.kind !== 'done') return false
     for (const { partition, to, isUnclean: lossy } of transitions) {
       if (!lossy) continue
       const { topicId, partition: number } = partition
       report(new MillraceError('UNCLEAN_ELECTION', { topicId, partition: number, leader: to.leader }))
     }
-    return outcome.version
+    await image.reach(outcome.version)
+    return true
   }
 
   // ── what a creation or deletion that was cut short has left ───────────────────────────────────────────────────────
