@@ -4,7 +4,7 @@
  */
 import { isMillraceError } from '../../base/errors.ts'
 import type { ClientPartition } from '../../broker/topic-metadata.ts'
-import { SLOT } from '../../memory/control-block.ts'
+import { SLOT, STATE } from '../../memory/control-block.ts'
 import type { WrittenMessage } from '../codec/notation.ts'
 import { KAFKA_ERROR, kafkaCodeOf } from '../error-codes.ts'
 import type { Handler } from '../handler.ts'
@@ -32,6 +32,7 @@ interface Fetched {
   readonly bytes: number
   readonly highWatermark: number
   readonly logStartOffset: number
+  readonly isDiverging?: boolean
   readonly answer: PartitionAnswer
   /** Undefined with an error. */
   readonly found?: FoundPartition
@@ -137,7 +138,8 @@ function mayHaveNews(service: KafkaService, cached: CachedPartition, isFollower:
   const { slot, slotGeneration } = found.at
   if (control.get(slot, SLOT.slotGeneration) !== slotGeneration || control.get(slot, SLOT.role) !== found.role)
     return true
-  if (control.get(slot, SLOT.leaderEpoch) !== found.leaderEpoch || control.get(slot, SLOT.failure) !== 0) return true
+  if (control.get(slot, SLOT.leaderEpoch) !== found.leaderEpoch || control.get(slot, SLOT.state) !== STATE.online)
+    return true
   const highWatermark = control.get(slot, SLOT.highWatermark)
   const end = isFollower ? control.get(slot, SLOT.logEndOffset) : highWatermark
   if (end > wanted.fetchOffset || highWatermark !== cached.highWatermark) return true
@@ -230,7 +232,7 @@ function readOne(
       records: pieces,
       ...(diverging === undefined ? {} : { divergingEpoch: diverging }),
     }
-    return { wanted, errorCode: 0, bytes, highWatermark, logStartOffset, answer, found }
+    return { wanted, errorCode: 0, bytes, highWatermark, logStartOffset, isDiverging, answer, found }
   } catch (error) {
     if (isMillraceError(error, 'OFFSET_OUT_OF_RANGE')) {
       const highWatermark = control.get(partition.slot, SLOT.highWatermark)

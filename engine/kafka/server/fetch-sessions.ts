@@ -56,6 +56,8 @@ export interface FetchedState {
   readonly bytes: number
   readonly highWatermark: number
   readonly logStartOffset: number
+  /** The log of the follower that fetches parts from this one. */
+  readonly isDiverging?: boolean
 }
 
 export type SessionFault = 'FETCH_SESSION_ID_NOT_FOUND' | 'INVALID_FETCH_SESSION_EPOCH' | 'FETCH_SESSION_TOPIC_ID_ERROR'
@@ -112,9 +114,10 @@ export class FetchSession {
   }
 
   /** Whether the client has to be told of a partition. */
-  isNews(wanted: WantedPartition, { errorCode, bytes, highWatermark, logStartOffset }: FetchedState): boolean {
+  isNews(wanted: WantedPartition, state: FetchedState): boolean {
+    const { errorCode, bytes, highWatermark, logStartOffset, isDiverging = false } = state
     const cached = this.#partitions.get(keyOf(wanted))
-    if (cached === undefined || errorCode !== 0 || cached.hadError || bytes > 0) return true
+    if (cached === undefined || errorCode !== 0 || cached.hadError || bytes > 0 || isDiverging) return true
     return cached.highWatermark !== highWatermark || cached.logStartOffset !== logStartOffset
   }
 

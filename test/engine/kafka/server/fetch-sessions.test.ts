@@ -89,6 +89,14 @@ describe('news', () => {
     expect(session.isNews(partition, state)).toBe(true)
   })
 
+  test("of a log that parts from the leader's the follower is told, whatever else is as it was", () => {
+    const { sessions: all } = sessions()
+    const session = opened(all.open([wanted(0)]))
+    session.told(wanted(0), state)
+    expect(session.isNews(wanted(0), state)).toBe(false)
+    expect(session.isNews(wanted(0), { ...state, isDiverging: true })).toBe(true)
+  })
+
   test('who had records is served last the next time', () => {
     const { sessions: all } = sessions()
     const session = opened(all.open([wanted(0), wanted(1), wanted(2)]))
