@@ -58,8 +58,8 @@ export class LocalSource implements ReadSource {
     return false
   }
 
-  waitBeyond(reader: PartitionReader, offset: number, timeoutMs: number): Promise<void> {
-    return this.#link.memory.waitForReaders(reader.location.slot, () => reader.highWatermark > offset, timeoutMs)
+  async waitBeyond(reader: PartitionReader, offset: number, timeoutMs: number): Promise<void> {
+    await this.#link.memory.waitForReaders(reader.location.slot, () => reader.highWatermark > offset, timeoutMs)
   }
 }
 

@@ -111,7 +111,10 @@ class Stream {
   #wake: (() => void) | undefined
   #isStopped = false
   #failure: unknown
+  /** What to read next. */
   #position: number
+  /** Where the follower's log ends behind what was sent: what was compacted away in between is read over. */
+  #end: number
   #epoch: number
 
   constructor(
@@ -128,7 +131,8 @@ class Stream {
     // The follower's writer checks what it stores.
     this.#reader = new PartitionReader(mail.source, source.control, source.segments, false)
     this.#invalid = new Int32Array(mail.invalid)
-    this.#position = own.control.get(mail.target.slot, SLOT.logEndOffset)
+    this.#end = own.control.get(mail.target.slot, SLOT.logEndOffset)
+    this.#position = this.#end
     this.#epoch = own.control.get(mail.target.slot, SLOT.leaderEpoch)
   }
 
@@ -181,7 +185,7 @@ class Stream {
       }
       if (to > from) {
         const placed = await this.#ingest.placeWithin(
-          [replicaPrefix(this.#position), region.bytes.subarray(from, to)],
+          [replicaPrefix(this.#end), region.bytes.subarray(from, to)],
           ROOM_WAIT_MS,
         )
         // Else the bytes may have been those of a log that was cut meanwhile.
@@ -192,6 +196,7 @@ class Stream {
         }
         failpoint('replicate-before-send')
         this.#send(placed)
+        this.#end = nextOffset
       }
       this.#position = nextOffset
     }

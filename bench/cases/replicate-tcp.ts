@@ -13,7 +13,7 @@ import { BrokerProcesses } from '../cluster/broker-processes.ts'
 import type { BenchCase, BenchContext } from '../harness/case.ts'
 import type { Side } from '../harness/side.ts'
 import { copyLimit } from '../limits/copy.ts'
-import { makeValues, VALUE_COUNT } from '../limits/values.ts'
+import { encodedBatches } from './encoded-batches.ts'
 
 const REPLICAS = 3
 const CONNECTIONS = 16
@@ -33,16 +33,7 @@ interface Load {
 }
 
 function loadOf(valueBytes: number): Load {
-  const values = makeValues(valueBytes)
-  const records = Math.floor(BATCH_BYTES / valueBytes)
-  const batches = Array.from({ length: BATCHES }, (_, at) =>
-    encodeBatch(
-      Array.from({ length: records }, (_, index) => ({
-        timestamp: 1_000_000_000_000 + index,
-        value: values[(at * records + index) & (VALUE_COUNT - 1)] as Uint8Array,
-      })),
-    ),
-  )
+  const batches = encodedBatches(BATCHES, Math.floor(BATCH_BYTES / valueBytes), valueBytes)
   const batchBytes = (batches[0] as EncodedBatch).bytes.length
   const count = Math.floor(ROUND_BYTES / batchBytes)
   return { batches, count, bytes: count * batchBytes }

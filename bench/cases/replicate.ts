@@ -4,11 +4,11 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Millrace, type Producer } from '../../client/index.ts'
-import { type EncodedBatch, encodeBatch } from '../../engine/format/record-batch.ts'
+import type { EncodedBatch } from '../../engine/format/record-batch.ts'
 import type { BenchCase, BenchContext } from '../harness/case.ts'
 import type { Side } from '../harness/side.ts'
 import { copyLimit } from '../limits/copy.ts'
-import { makeValues, VALUE_COUNT } from '../limits/values.ts'
+import { encodedBatches } from './encoded-batches.ts'
 import { PIECE_BYTES, type Piece, RoundTopic } from './round-topic.ts'
 
 const REPLICAS = 3
@@ -66,15 +66,7 @@ async function takes(engine: Millrace, topic: string): Promise<boolean> {
 }
 
 function pieceOf(bytes: number): Piece & { readonly bytes: number } {
-  const values = makeValues(VALUE_BYTES)
-  const batches = Array.from({ length: BATCHES }, (_, at) =>
-    encodeBatch(
-      Array.from({ length: BATCH_RECORDS }, (_, index) => ({
-        timestamp: 1_000_000_000_000 + index,
-        value: values[(at * BATCH_RECORDS + index) & (VALUE_COUNT - 1)] as Uint8Array,
-      })),
-    ),
-  )
+  const batches = encodedBatches(BATCHES, BATCH_RECORDS, VALUE_BYTES)
   const batchBytes = (batches[0] as EncodedBatch).bytes.length
   const count = Math.floor(bytes / batchBytes)
   return {

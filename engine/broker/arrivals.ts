@@ -17,15 +17,17 @@ interface Watched {
 
 export class Arrivals {
   readonly #memory: EngineMemory
+  readonly #waitMs: number
   readonly #bySlot = new Map<number, Watched>()
 
-  constructor(memory: EngineMemory) {
+  constructor(memory: EngineMemory, waitMs = WAIT_MS) {
     this.#memory = memory
+    this.#waitMs = waitMs
   }
 
   /**
    * Calls `listener` after the high watermark of a partition, or its log end, has moved beyond `offset`, and when the partition goes:
-   * once or more often, also for nothing. Balance with `unwatch`.
+   * once or more often, now and then for nothing. Balance with `unwatch`.
    */
   watch({ slot }: PartitionLocation, offset: number, listener: () => void): void {
     let watched = this.#bySlot.get(slot)
@@ -48,14 +50,19 @@ export class Arrivals {
     const { control } = this.#memory
     let shown = offset
     let end = offset
-    const hasMoved = (): boolean =>
-      control.get(slot, SLOT.highWatermark) > shown || control.get(slot, SLOT.logEndOffset) > end
+    let hasMoved = (): boolean =>
+      control.get(slot, SLOT.highWatermark) > offset || control.get(slot, SLOT.logEndOffset) > offset
+    const isOther = (): boolean =>
+      control.get(slot, SLOT.highWatermark) !== shown || control.get(slot, SLOT.logEndOffset) !== end
     watched.isWaiting = true
     do {
-      await this.#memory.waitForReaders(slot, hasMoved, WAIT_MS)
+      const isTold = await this.#memory.waitForReaders(slot, hasMoved, this.#waitMs)
+      const isNews = isTold || hasMoved()
       shown = control.get(slot, SLOT.highWatermark)
       end = control.get(slot, SLOT.logEndOffset)
-      for (const listener of [...watched.listeners]) listener()
+      hasMoved = isOther
+      // The waits of thousands of partitions end together: nobody is to look at them for that.
+      if (isNews) for (const listener of [...watched.listeners]) listener()
     } while (watched.listeners.size > 0 && !this.#memory.closed)
     watched.isWaiting = false
     if (watched.listeners.size === 0) this.#bySlot.delete(slot)

@@ -60,6 +60,8 @@ interface Followed extends FollowedReplica {
   readonly since: number
   /** As it was asked for last. */
   position: FetchPosition | undefined
+  /** What storing failed with last; undefined once something was stored. */
+  failure: string | undefined
 }
 
 const nameOf = ({ topicId, partition }: { readonly topicId: string; readonly partition: number }): string =>
@@ -99,7 +101,7 @@ export class ReplicaFetcher {
   add(followed: FollowedReplica): void {
     const { slot } = followed.hosted
     this.#endPause(slot)
-    const entry: Followed = { ...followed, since: this.#fetches, position: undefined }
+    const entry: Followed = { ...followed, since: this.#fetches, position: undefined, failure: undefined }
     this.#followed.set(slot, entry)
     this.#byName.set(nameOf(followed.hosted), entry)
     this.#wake?.()
@@ -260,16 +262,20 @@ export class ReplicaFetcher {
     else this.#streams.set(slot, stream)
   }
 
-  async #hasTaken({ hosted }: FollowedReplica, fetched: FetchedReplica): Promise<boolean> {
+  async #hasTaken(followed: Followed, fetched: FetchedReplica): Promise<boolean> {
+    const { hosted } = followed
     const { broker, report } = this.#options
     try {
       if (fetched.refusal !== undefined) return await this.#refused(hosted, fetched)
       if (fetched.diverging !== undefined) return await this.#cut(hosted, fetched.diverging)
       if (fetched.pieces.length > 0) await this.#store(hosted, fetched.pieces)
       await takeBounds(broker, hosted, fetched)
+      followed.failure = undefined
       return true
     } catch (error) {
-      report(error, hosted)
+      const { message } = error as Error
+      if (message !== followed.failure) report(error, hosted) // it is tried ten times a second
+      followed.failure = message
       return false
     }
   }

@@ -290,14 +290,15 @@ export class EngineMemory {
   /**
    * Waits until `arrived` holds or a notification or the time-out comes, without blocking the event loop. The reader
    * counts itself first and looks afterwards; the writer publishes first and looks for readers afterwards.
+   * @returns false after the time-out
    */
-  async waitForReaders(slot: number, arrived: () => boolean, timeoutMs: number): Promise<void> {
+  async waitForReaders(slot: number, arrived: () => boolean, timeoutMs: number): Promise<boolean> {
     Atomics.add(this.#words, WAITERS + slot, 1)
     try {
       const seen = Atomics.load(this.#words, ARRIVALS + slot)
-      if (arrived()) return
+      if (arrived()) return true
       const result = Atomics.waitAsync(this.#words, ARRIVALS + slot, seen, timeoutMs)
-      if (result.async) await result.value
+      return !result.async || (await result.value) !== 'timed-out'
     } finally {
       Atomics.sub(this.#words, WAITERS + slot, 1)
     }

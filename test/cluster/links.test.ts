@@ -19,6 +19,14 @@ describe.skipIf(reason !== undefined)('a cluster whose links lose packets', () =
     return { network, ...(await beginSchedule({ store: 'etcd', network })) }
   }
 
+  /** Packets were lost; none are from now on. */
+  async function endLosses({ network, cluster, workload }: Schedule & { readonly network: Network }): Promise<void> {
+    expect(network.dropped).toBeGreaterThan(10)
+    network.heal()
+    await workload.more(100)
+    await endSchedule(cluster, workload)
+  }
+
   test('one in ten between all brokers, and one in twenty to etcd', async () => {
     const schedule = await onNetwork()
     const { network, cluster, workload } = schedule
@@ -28,31 +36,24 @@ describe.skipIf(reason !== undefined)('a cluster whose links lose packets', () =
     }
     await workload.more(300, 120_000)
     await replace(schedule, schedule.leader)
-    expect(network.dropped).toBeGreaterThan(10)
-    network.heal()
-    await workload.more(100)
-    await endSchedule(cluster, workload)
+    await endLosses(schedule)
   }, 240_000)
 
   test('three in ten of what a leader sends to its followers', async () => {
-    const { network, cluster, workload, leader, followers } = await onNetwork()
+    const schedule = await onNetwork()
+    const { network, workload, leader, followers } = schedule
     for (const follower of followers) network.loseOneWay(leader, follower, 30)
     await workload.more(200, 120_000)
-    expect(network.dropped).toBeGreaterThan(10)
-    network.heal()
-    await workload.more(100)
-    await endSchedule(cluster, workload)
+    await endLosses(schedule)
   }, 240_000)
 
   test('three in ten of what followers ask of a leader, and of what a broker says to etcd', async () => {
-    const { network, cluster, workload, leader, followers } = await onNetwork()
+    const schedule = await onNetwork()
+    const { network, workload, leader, followers } = schedule
     for (const follower of followers) network.loseOneWay(follower, leader, 30)
     network.loseOneWay(followers[0] as number, ETCD_HOST, 30)
     await workload.more(200, 120_000)
-    expect(network.dropped).toBeGreaterThan(10)
-    network.heal()
-    await workload.more(100)
-    await endSchedule(cluster, workload)
+    await endLosses(schedule)
   }, 240_000)
 })
 

@@ -121,9 +121,13 @@ const isOfNothing = ({ named, session, isIncremental }: Context): boolean =>
   (isIncremental ? session?.size : named.length) === 0
 
 /** Of an incremental session those that may have news. */
-function partitionsToRead(service: KafkaService, context: Context, follower: Follower | undefined): WantedPartition[] {
+function partitionsToRead(
+  service: KafkaService,
+  context: Context,
+  follower: Follower | undefined,
+): readonly WantedPartition[] {
   const { named, session, isIncremental } = context
-  if (!isIncremental || session === undefined) return [...named]
+  if (!isIncremental || session === undefined) return named
   const nowMs = performance.now()
   const all: WantedPartition[] = []
   for (const cached of session.partitions)
@@ -147,6 +151,11 @@ function mayHaveNews(service: KafkaService, cached: CachedPartition, isFollower:
   return isFollower && nowMs - cached.readAtMs > FOLLOWER_NEWS_MS
 }
 
+interface Watched {
+  readonly at: ClientPartition
+  readonly offset: number
+}
+
 /** Where records may arrive that the request waits for. */
 function* watchedOf(service: KafkaService, context: Context): Generator<Watched> {
   const { named, session, isIncremental } = context
@@ -159,11 +168,6 @@ function* watchedOf(service: KafkaService, context: Context): Generator<Watched>
     const at = find(service, wanted)
     if (typeof at !== 'number') yield { at, offset: wanted.fetchOffset }
   }
-}
-
-interface Watched {
-  readonly at: ClientPartition
-  readonly offset: number
 }
 
 function readAll(
