@@ -10,7 +10,6 @@ import type { Broker } from '../broker/broker.ts'
 import type { HostedPartition } from '../broker/hosted-partition.ts'
 import type { Ingest } from '../broker/ingest.ts'
 import { replicaPrefix, stretchesOf } from '../broker/replica-batches.ts'
-import type { ClientPartition } from '../broker/topic-metadata.ts'
 import { REQUEST_FLAG } from '../memory/append-channel.ts'
 import { SLOT } from '../memory/control-block.ts'
 import type {
@@ -28,6 +27,9 @@ const PARTITION_MAX_BYTES = 4 * MIB
 /** What one request to a writer carries at most, unless one batch is larger. */
 const PIECE_BYTES = 512 * KIB
 const RETRY_MS = 100
+/** So long after a partition came others may come by the hundred, and leaders may not know yet that they lead: nothing waits for long then. */
+const COMING_MS = 1_000
+const COMING_RETRY_MS = 10
 /** From the first partition that comes while a fetch is under way to its end: they come by the hundred. */
 const INTERRUPT_MS = 5
 const ROOM_WAIT_MS = 10_000
@@ -76,7 +78,7 @@ export class ReplicaFetcher {
   #fetches = 0
   /** By slot, of those that need not be asked for. */
   readonly #streams = new Map<number, ReplicaStream>()
-  /** Slots of partitions that are left out for RETRY_MS: what was wrong with them would be wrong again. */
+  /** Slots of partitions that are left out for a while: what was wrong with them would be wrong again. */
   readonly #pausing = new Map<number, NodeJS.Timeout>()
   #round: Promise<void> = Promise.resolve()
   /** What the last fetch brought, on its way to the logs: a partition that leaves waits for its end. */
@@ -84,7 +86,9 @@ export class ReplicaFetcher {
   #running = false
   #isClosed = false
   #wake: (() => void) | undefined
-  #isFetching = false
+  #comingUntilMs = 0
+  /** A fetch is under way that may wait for longer than those that come should. */
+  #isWaiting = false
   #wasInterrupted = false
   #interrupting: NodeJS.Timeout | undefined
   /** What the last round failed with. */
@@ -105,7 +109,8 @@ export class ReplicaFetcher {
     this.#followed.set(slot, entry)
     this.#byName.set(nameOf(followed.hosted), entry)
     this.#wake?.()
-    if (this.#isFetching) this.#interrupting ??= setTimeout(() => this.#interrupt(), INTERRUPT_MS)
+    this.#comingUntilMs = performance.now() + COMING_MS
+    if (this.#isWaiting) this.#interrupting ??= setTimeout(() => this.#interrupt(), INTERRUPT_MS)
     if (this.#running || this.#isClosed) return
     this.#running = true
     void this.#run()
@@ -117,7 +122,11 @@ export class ReplicaFetcher {
       this.#pausing.delete(slot)
       this.#wake?.()
     }
-    this.#pausing.set(slot, setTimeout(over, RETRY_MS))
+    this.#pausing.set(slot, setTimeout(over, this.#retryMs))
+  }
+
+  get #retryMs(): number {
+    return performance.now() < this.#comingUntilMs ? COMING_RETRY_MS : RETRY_MS
   }
 
   #endPause(slot: number): void {
@@ -128,7 +137,7 @@ export class ReplicaFetcher {
   /** The leader may wait for records of others, while nobody asks for those of what has come. */
   #interrupt(): void {
     this.#interrupting = undefined
-    if (!this.#isFetching) return
+    if (!this.#isWaiting) return
     this.#wasInterrupted = true
     this.#options.source.interrupt()
   }
@@ -220,17 +229,19 @@ export class ReplicaFetcher {
       const position = this.#positionOf(followed)
       if (position !== undefined) positions.push(position)
     }
-    if (positions.length === 0) return await this.#pause(this.#pausing.size === 0 ? MAX_WAIT_MS : RETRY_MS)
-    const maxWaitMs = this.#pausing.size > 0 ? RETRY_MS : MAX_WAIT_MS // the next one asks for them again
+    const isComing = performance.now() < this.#comingUntilMs
+    // Who is left out is asked for again by the next one.
+    const maxWaitMs = isComing || this.#pausing.size > 0 ? this.#retryMs : MAX_WAIT_MS
+    if (positions.length === 0) return await this.#pause(maxWaitMs)
     const limits = { maxWaitMs, maxBytes: MAX_BYTES, partitionMaxBytes: PARTITION_MAX_BYTES }
     const options: ReplicaFetchOptions = { brokerId, brokerEpoch: epoch, ...limits }
-    this.#isFetching = true
+    this.#isWaiting = !isComing
     this.#wasInterrupted = false
     let fetched: readonly FetchedReplica[]
     try {
       fetched = await source.fetch(positions, options)
     } finally {
-      this.#isFetching = false
+      this.#isWaiting = false
     }
     const stored: Promise<void>[] = []
     for (const one of fetched) {
@@ -307,7 +318,6 @@ export class ReplicaFetcher {
   /** In order: all pieces are on their way before the first is stored, and each says where it goes on. */
   async #store(hosted: HostedPartition, pieces: readonly Uint8Array[]): Promise<void> {
     const { broker, ingest } = this.#options
-    const partition = broker.clientTopic(hosted.topic).partitions[hosted.partition] as ClientPartition
     let from = broker.memory.control.get(hosted.slot, SLOT.logEndOffset)
     const stored: Promise<number>[] = []
     try {
@@ -315,7 +325,7 @@ export class ReplicaFetcher {
         for (const { batches, end, epochs } of stretchesOf(piece, PIECE_BYTES)) {
           for (const { epoch, offset } of epochs) this.#noteEpoch(hosted, epoch, offset)
           const placed = await ingest.placeWithin([replicaPrefix(from), batches], ROOM_WAIT_MS)
-          const storing = ingest.send(partition, placed, REQUEST_FLAG.replica)
+          const storing = ingest.send(hosted, placed, REQUEST_FLAG.replica)
           storing.catch(() => {}) // all of them are waited for
           stored.push(storing)
           from = end

@@ -12,7 +12,7 @@ import type {
 } from '../../../engine/cluster/replica-source.ts'
 import { ControlBlock, SLOT } from '../../../engine/memory/control-block.ts'
 
-const SLOTS = 4
+const SLOTS = 8
 
 /** A leader that answers at once, whatever it is asked for. */
 class PromptSource implements ReplicaSource {
@@ -37,13 +37,40 @@ class PromptSource implements ReplicaSource {
   close(): void {}
 }
 
+/** A leader that has nothing, and answers when the wait is over or it is interrupted. */
+class WaitingSource extends PromptSource {
+  interrupts = 0
+  #end: (() => void) | undefined
+
+  constructor() {
+    super(() => ({}))
+  }
+
+  override async fetch(
+    positions: readonly FetchPosition[],
+    { maxWaitMs }: ReplicaFetchOptions,
+  ): Promise<FetchedReplica[]> {
+    this.asked.push({ partitions: positions.map(({ partition }) => partition), maxWaitMs })
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    this.#end = () => reject(new Error('interrupted'))
+    const timer = setTimeout(resolve, maxWaitMs)
+    await promise.finally(() => clearTimeout(timer))
+    return []
+  }
+
+  override interrupt(): void {
+    this.interrupts += 1
+    this.#end?.()
+  }
+}
+
 const hosted = (slot: number): HostedPartition =>
   ({ topic: 't', topicId: 'id', partition: slot, slot, epochs: [], failure: undefined }) as unknown as HostedPartition
 
 let fetcher: ReplicaFetcher | undefined
 afterEach(async () => await fetcher?.close())
 
-function follow(source: PromptSource, count: number): void {
+function follow(source: ReplicaSource, count: number): void {
   const control = new ControlBlock(new BigInt64Array(SLOTS * SLOT.words))
   const broker = {
     memory: { control },
@@ -64,20 +91,42 @@ function follow(source: PromptSource, count: number): void {
 test('a partition that is refused is left out for a while, and holds up neither the others nor the thread', async () => {
   const source = new PromptSource(({ partition }) => (partition === 1 ? { refusal: 'not-leader' } : {}))
   follow(source, 2)
-  await sleep(1_500) // a loop of fetches that are answered at once would never come back here
-  expect(source.asked.length).toBeLessThan(40)
-  expect(source.asked.length).toBeGreaterThan(3)
-  const withBoth = source.asked.filter(({ partitions }) => partitions.length === 2)
+  await sleep(1_100) // a loop of fetches that are answered at once would never come back here
+  expect(source.asked.length).toBeGreaterThan(20) // it asks soon while partitions come
+  expect(source.asked.length).toBeLessThan(250)
+  const later = source.asked.length
+  await sleep(1_500)
+  const asked = source.asked.slice(later + 2)
+  expect(asked.length).toBeLessThan(40)
+  expect(asked.length).toBeGreaterThan(3)
+  const withBoth = asked.filter(({ partitions }) => partitions.length === 2)
   expect(withBoth.length).toBeGreaterThan(1)
   // While one is left out the fetch of the other waits no longer than until it is asked for again.
-  for (const { partitions, maxWaitMs } of source.asked.slice(1))
-    expect(maxWaitMs).toBe(partitions.length === 2 ? 500 : 100)
+  for (const { partitions, maxWaitMs } of asked) expect(maxWaitMs).toBe(partitions.length === 2 ? 500 : 100)
 })
 
 test('a leader that tells of another log again and again, without anything to cut, is asked no faster', async () => {
   const source = new PromptSource(() => ({ diverging: { epoch: 0, endOffset: 0 } }))
   follow(source, 1)
+  await sleep(1_100)
+  expect(source.asked.length).toBeLessThan(120)
+  const later = source.asked.length
   await sleep(500)
-  expect(source.asked.length).toBeLessThan(20)
-  expect(source.asked.length).toBeGreaterThan(1)
+  expect(source.asked.length - later).toBeLessThan(20)
+  expect(source.asked.length - later).toBeGreaterThan(1)
+})
+
+test('a fetch that waits is interrupted once for what comes, and those behind it wait for a moment only', async () => {
+  const source = new WaitingSource()
+  follow(source, 1)
+  while (source.asked.at(-1)?.maxWaitMs !== 500) await sleep(5)
+  const before = source.asked.length
+  for (let slot = 1; slot < 6; slot++) {
+    fetcher?.add({ hosted: hosted(slot), leaderEpoch: 1 })
+    await sleep(20)
+  }
+  const asked = source.asked.slice(before)
+  expect(source.interrupts).toBe(1)
+  expect(asked.at(-1)?.partitions.length).toBe(6)
+  for (const { maxWaitMs } of asked) expect(maxWaitMs).toBe(10)
 })
