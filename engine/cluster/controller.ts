@@ -100,9 +100,7 @@ export class Controller {
     }
     if (image.controllerId !== brokerId) return true
     const orphans = [...image.partitions.values()].filter(({ topicId }) => this.#isOrphan(topicId))
-    // Partitions that nobody leads, or not for long, first: those that only lose a replica can wait.
-    const due = Map.groupBy(this.#due(), ({ partition, to }) => partition.leader !== to.leader)
-    const transitions = [...(due.get(true) ?? []), ...(due.get(false) ?? [])]
+    const transitions = this.#due()
     this.#prefersFirst = false
     for (let from = 0; from < transitions.length && !this.#isClosed; from += BATCH) {
       if (!(await this.#commit(transitions.slice(from, from + BATCH)))) return false

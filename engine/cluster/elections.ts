@@ -26,13 +26,17 @@ export interface Transition {
   readonly isUnclean: boolean
 }
 
+/** Those that get another leader first: the others are led, and can wait. */
 export function transitionsOf(partitions: Iterable<ClusterPartition>, electorate: Electorate): Transition[] {
-  const transitions: Transition[] = []
+  const elected: Transition[] = []
+  const others: Transition[] = []
   for (const partition of partitions) {
     const transition = transitionOf(partition, electorate)
-    if (transition !== undefined) transitions.push(transition)
+    if (transition === undefined) continue
+    const isSameLeader = transition.to.leader === partition.leader
+    ;(isSameLeader ? others : elected).push(transition)
   }
-  return transitions
+  return [...elected, ...others]
 }
 
 export function transitionOf(partition: ClusterPartition, electorate: Electorate): Transition | undefined {

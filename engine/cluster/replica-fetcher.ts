@@ -230,8 +230,8 @@ export class ReplicaFetcher {
       if (position !== undefined) positions.push(position)
     }
     const isComing = performance.now() < this.#comingUntilMs
-    // Who is left out is asked for again by the next one.
-    const maxWaitMs = isComing || this.#pausing.size > 0 ? this.#retryMs : MAX_WAIT_MS
+    const longestMs = this.#pausing.size > 0 ? RETRY_MS : MAX_WAIT_MS // the next one asks for who is left out
+    const maxWaitMs = isComing ? COMING_RETRY_MS : longestMs
     if (positions.length === 0) return await this.#pause(maxWaitMs)
     const limits = { maxWaitMs, maxBytes: MAX_BYTES, partitionMaxBytes: PARTITION_MAX_BYTES }
     const options: ReplicaFetchOptions = { brokerId, brokerEpoch: epoch, ...limits }
@@ -285,7 +285,7 @@ export class ReplicaFetcher {
       return true
     } catch (error) {
       const { message } = error as Error
-      if (message !== followed.failure) report(error, hosted) // it is tried ten times a second
+      if (message !== followed.failure) report(error, hosted) // it is tried again and again
       followed.failure = message
       return false
     }

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import type { TopicId } from '../../../engine/base/brands.ts'
 import { Random } from '../../../engine/base/random.ts'
 import { type ClusterPartition, NO_LEADER } from '../../../engine/cluster/cluster-state.ts'
-import { type Electorate, transitionOf } from '../../../engine/cluster/elections.ts'
+import { type Electorate, transitionOf, transitionsOf } from '../../../engine/cluster/elections.ts'
 import { placeReplicas } from '../../../engine/cluster/placement.ts'
 
 const partition = (changes: Partial<ClusterPartition> = {}): ClusterPartition => ({
@@ -38,6 +38,12 @@ describe('elections', () => {
 
   test('a follower that is gone leaves the in-sync replicas, and the epoch stays', () => {
     expect(transitionOf(partition(), electorate([1, 3]))?.to).toMatchObject({ isr: [1, 3], leader: 1, leaderEpoch: 4 })
+  })
+
+  test('partitions that get another leader come before those that only lose a replica', () => {
+    const led = [2, 1, 3, 1].map((leader, number) => partition({ partition: number, leader }))
+    const order = transitionsOf(led, electorate([2, 3])).map(({ partition: { partition: number } }) => number)
+    expect(order).toEqual([1, 3, 0, 2])
   })
 
   test('the last one in sync stays so, and nobody else leads', () => {
